@@ -1,0 +1,26 @@
+//! keyvault-injector brings Azure Key Vault secrets to annotated Kubernetes pods.
+//!
+//! Modules stand in the order of their dependencies: each uses only those above it. `tests/layering.rs` holds the arrows.
+//!
+//! * Layer 0, words: values checked where they come in. No clock, disk, network or async.
+//! * Layer 1, the pure core: `inject` turns a pod and its defaults into a patch or a denial.
+//! * Layer 2, edges: everything that touches the world.
+
+// layer 0: words
+pub mod cloud;
+pub mod duration;
+pub mod names;
+pub mod plan;
+pub mod property;
+pub mod quantity;
+pub mod secret;
+pub mod yaml;
+
+#[cfg(feature = "webhook")]
+pub mod config;
+#[cfg(feature = "webhook")]
+pub mod pod;
+
+// layer 1: the pure core
+#[cfg(feature = "webhook")]
+pub mod inject;

@@ -1,0 +1,414 @@
+//! The contract between webhook and agent: what to fetch as whom, and which files to write where. Holds no secret.
+//!
+//! Travels as JSON in the environment variable [`PLAN_VARIABLE`] of the injected container. Its version changes when an older agent would
+//! misread it; an unknown field is an error, so that an agent older than its webhook says so instead of leaving something out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::duration::Span;
+use crate::names::{AbsolutePath, FileMode, FilePath, Guid, LogLevel, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
+use crate::property::PropertyPath;
+
+/// The environment variable that carries the plan.
+pub const PLAN_VARIABLE: &str = "KEYVAULT_AGENT_PLAN";
+/// The version that this build writes and reads.
+pub const PLAN_VERSION: u32 = 1;
+/// The longest plan, in bytes of JSON: the pod object must stay well under etcd's limit.
+pub const MAX_PLAN_BYTES: usize = 100 * 1024;
+
+/// Everything an agent needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan {
+    version: u32,
+    /// Where Entra is and what its tokens are for.
+    pub cloud: PlanCloud,
+    /// Whom the agent signs in as.
+    pub identity: Identity,
+    /// How long the agent tries before the pod's start fails.
+    pub deadline: Span,
+    /// Each object once.
+    pub fetch: Vec<Fetch>,
+    /// One per view.
+    pub directories: Vec<Directory>,
+    /// PEM certificates added to the built-in roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_ca: Option<String>,
+    /// How much the agent says; absent means info.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log_level: LogLevel,
+}
+
+/// The part of [`crate::cloud::Cloud`] that the agent needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanCloud {
+    /// Entra's address, no slash at its end.
+    pub authority_host: String,
+    /// The token audience, no slash at its end.
+    pub resource: String,
+    /// Whether vault hosts must lie under `resource`'s host and challenges must name `resource`; absent means yes.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub verify_challenge: bool,
+    /// Hosts (and ports) outside `resource`'s domain that the operator allows all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_vault_hosts: Vec<String>,
+}
+
+/// Whom the agent signs in as, and with what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Identity {
+    /// The pod's ServiceAccount token, exchanged for a token of an application or managed identity.
+    #[serde(rename_all = "camelCase")]
+    WorkloadIdentity {
+        /// The application's (or user-assigned managed identity's) client id.
+        client_id: Guid,
+        /// The tenant it lives in.
+        tenant_id: Guid,
+        /// The projected token; read again for every exchange.
+        token_file: AbsolutePath,
+        /// AKS identity bindings: exchange through the cluster's proxy instead of with Entra directly.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token_proxy: Option<TokenProxy>,
+    },
+    /// The node's managed identity, by its metadata address.
+    #[serde(rename_all = "camelCase")]
+    ManagedIdentity {
+        /// Which one; absent means the system-assigned one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        select: Option<ManagedIdentitySelector>,
+        /// Another address than the node's own metadata service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+    },
+    /// AAD pod identity: the metadata address answers with the identity bound to the pod's label, slowly at first.
+    #[serde(rename_all = "camelCase")]
+    PodIdentity {
+        /// Another address than the node's own metadata service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+    },
+    /// An application with a secret or certificate, taken from a mounted Kubernetes Secret.
+    #[serde(rename_all = "camelCase")]
+    ServicePrincipal {
+        /// The folder with `client-id`, `tenant-id` and `client-secret` or `client-certificate`.
+        directory: AbsolutePath,
+    },
+}
+
+/// How a managed identity is picked where a node has several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum ManagedIdentitySelector {
+    /// By client id.
+    ClientId(Guid),
+    /// By object (principal) id.
+    ObjectId(Guid),
+    /// By Azure resource id.
+    ResourceId(String),
+}
+
+/// The token proxy of AKS identity bindings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenProxy {
+    /// Its `https://` address.
+    pub url: String,
+    /// The name that its certificate carries.
+    pub sni_name: String,
+    /// PEM certificates that its certificate is verified against.
+    pub ca: String,
+}
+
+/// An object to read, under an id that value expressions use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "FetchJson", into = "FetchJson")]
+pub struct Fetch {
+    /// Unique in the plan.
+    pub id: String,
+    /// Secret, certificate or key.
+    pub kind: ObjectKind,
+    /// Which one.
+    pub object: Object,
+}
+
+/// Where an object lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Object {
+    /// The vault's address.
+    pub vault: VaultUrl,
+    /// The object's name.
+    pub name: ObjectName,
+    /// A pinned version; absent means the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<ObjectVersion>,
+    /// Whether its absence (404, nothing else) leaves its files out instead of failing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub optional: bool,
+}
+
+/// The files of one view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Directory {
+    /// Where the volume is mounted in the agent's container.
+    pub path: AbsolutePath,
+    /// Its files, all old or all new.
+    pub entries: Vec<Entry>,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Entry {
+    /// Below the directory.
+    pub file: FilePath,
+    /// Its permission bits.
+    pub mode: FileMode,
+    /// What it holds.
+    pub value: Value,
+}
+
+/// What a file holds, in terms of fetched objects. Later kinds of expression are new variants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ValueJson", into = "ValueJson")]
+pub enum Value {
+    /// A secret's value or a part of it.
+    Object {
+        /// The [`Fetch::id`].
+        id: String,
+        /// A part of a JSON or YAML value; absent means the whole value.
+        property: Option<PropertyPath>,
+        /// How the stored text becomes bytes.
+        encoding: Encoding,
+    },
+}
+
+/// How the text that Key Vault stores becomes bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Encoding {
+    /// As it is.
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// Decoded from base64.
+    #[serde(rename = "base64")]
+    Base64,
+    /// Decoded from hexadecimal digits.
+    #[serde(rename = "hex")]
+    Hex,
+}
+
+impl std::str::FromStr for Encoding {
+    type Err = crate::names::NameError;
+
+    fn from_str(text: &str) -> Result<Encoding, Self::Err> {
+        match text {
+            "utf-8" => Ok(Encoding::Utf8),
+            "base64" => Ok(Encoding::Base64),
+            "hex" => Ok(Encoding::Hex),
+            _ => Err(crate::names::NameError { kind: "an encoding", written: text.to_owned(), rule: "utf-8, base64 or hex" }),
+        }
+    }
+}
+
+/// Why a text is not a plan that this build can carry out.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Not JSON, a missing field, or one that this build does not know.
+    #[error(
+        "the plan cannot be read ({0}); webhook and agent are probably of different versions: use the agent image that the webhook was released with"
+    )]
+    Json(#[from] serde_json::Error),
+    /// A version from the future or the past.
+    #[error("the plan has version {0}, this agent reads version {PLAN_VERSION}: use the agent image that the webhook was released with")]
+    Version(u32),
+    /// Two fetches with one id.
+    #[error("the plan fetches id {0:?} twice")]
+    DuplicateId(String),
+    /// A value expression over nothing.
+    #[error("the plan's file {file} uses id {id:?}, which it does not fetch")]
+    UnknownId {
+        /// The file.
+        file: FilePath,
+        /// The missing id.
+        id: String,
+    },
+}
+
+impl Plan {
+    /// A plan with nothing to do yet.
+    #[must_use]
+    pub fn new(cloud: PlanCloud, identity: Identity, deadline: Span) -> Plan {
+        Plan {
+            version: PLAN_VERSION,
+            cloud,
+            identity,
+            deadline,
+            fetch: Vec::new(),
+            directories: Vec::new(),
+            extra_ca: None,
+            log_level: LogLevel::Info,
+        }
+    }
+
+    /// Reads and checks a plan.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    pub fn from_json(text: &str) -> Result<Plan, PlanError> {
+        /// The version is judged first, so that a newer plan says "newer" and not "unknown field".
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_str(text)?;
+        if version != PLAN_VERSION {
+            return Err(PlanError::Version(version));
+        }
+        let plan: Plan = serde_json::from_str(text)?;
+        plan.check_ids()?;
+        Ok(plan)
+    }
+
+    fn check_ids(&self) -> Result<(), PlanError> {
+        let mut ids = std::collections::HashSet::new();
+        if let Some(twice) = self.fetch.iter().find(|fetch| !ids.insert(fetch.id.as_str())) {
+            return Err(PlanError::DuplicateId(twice.id.clone()));
+        }
+        for entry in self.directories.iter().flat_map(|directory| &directory.entries) {
+            let Value::Object { id, .. } = &entry.value;
+            if !ids.contains(id.as_str()) {
+                return Err(PlanError::UnknownId { file: entry.file.clone(), id: id.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the plan as one line in which every `$` is `\u0024`, so that the kubelet's `$(VAR)` expansion cannot touch it.
+    ///
+    /// # Errors
+    /// None that these types can cause; the signature is serde's.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self).map(|text| if text.contains('$') { text.replace('$', "\\u0024") } else { text })
+    }
+}
+
+// === JSON shapes ===
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FetchJson {
+    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<Object>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<Object>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Object>,
+}
+
+impl From<Fetch> for FetchJson {
+    fn from(fetch: Fetch) -> FetchJson {
+        let mut json = FetchJson { id: fetch.id, secret: None, certificate: None, key: None };
+        match fetch.kind {
+            ObjectKind::Secret => json.secret = Some(fetch.object),
+            ObjectKind::Certificate => json.certificate = Some(fetch.object),
+            ObjectKind::Key => json.key = Some(fetch.object),
+        }
+        json
+    }
+}
+
+impl TryFrom<FetchJson> for Fetch {
+    type Error = &'static str;
+
+    fn try_from(json: FetchJson) -> Result<Fetch, Self::Error> {
+        let (kind, object) = match (json.secret, json.certificate, json.key) {
+            (Some(object), None, None) => (ObjectKind::Secret, object),
+            (None, Some(object), None) => (ObjectKind::Certificate, object),
+            (None, None, Some(object)) => (ObjectKind::Key, object),
+            _ => return Err("a fetch is exactly one of secret, certificate, key"),
+        };
+        Ok(Fetch { id: json.id, kind, object })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ValueJson {
+    object: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    property: Option<PropertyPath>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    encoding: Encoding,
+}
+
+impl From<Value> for ValueJson {
+    fn from(value: Value) -> ValueJson {
+        match value {
+            Value::Object { id, property, encoding } => ValueJson { object: id, property, encoding },
+        }
+    }
+}
+
+impl TryFrom<ValueJson> for Value {
+    type Error = std::convert::Infallible;
+
+    fn try_from(json: ValueJson) -> Result<Value, Self::Error> {
+        Ok(Value::Object { id: json.object, property: json.property, encoding: json.encoding })
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"{"version":1,"cloud":{"authorityHost":"https://login.microsoftonline.com","resource":"https://vault.azure.net"},"identity":{"workloadIdentity":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666","tenantId":"aaaabbbb-1111-4222-8333-444455556666","tokenFile":"/var/run/secrets/keyvault-injector/token"}},"deadline":"2m","fetch":[{"id":"0","secret":{"vault":"https://payments-prod.vault.azure.net","name":"db-password"}}],"directories":[{"path":"/keyvault/files","entries":[{"file":"db-password","mode":"0400","value":{"object":"0"}},{"file":"token","mode":"0440","value":{"object":"0","property":"sink.\"\u0024(HOME)\"","encoding":"base64"}}]}]}"#;
+
+    #[test]
+    fn the_example_survives_a_round_trip_byte_for_byte() {
+        let plan = Plan::from_json(EXAMPLE).unwrap();
+        assert_eq!(plan.to_json().unwrap(), EXAMPLE.replace("\"sink.\\\"$", "\"sink.\\\"\\u0024"));
+        assert!(!plan.to_json().unwrap().contains('$'));
+    }
+
+    #[test]
+    fn every_identity_has_a_shape() {
+        for identity in [
+            r#"{"workloadIdentity":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666","tenantId":"aaaabbbb-1111-4222-8333-444455556666","tokenFile":"/t","tokenProxy":{"url":"https://proxy","sniName":"p","ca":"PEM"}}}"#,
+            r#"{"managedIdentity":{}}"#,
+            r#"{"managedIdentity":{"select":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666"},"endpoint":"http://127.0.0.1:1"}}"#,
+            r#"{"podIdentity":{}}"#,
+            r#"{"servicePrincipal":{"directory":"/var/run/secrets/sp"}}"#,
+        ] {
+            let parsed: Identity = serde_json::from_str(identity).unwrap();
+            assert_eq!(serde_json::to_string(&parsed).unwrap(), identity);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_refused() {
+        let broken = |from: &str, to: &str| Plan::from_json(&EXAMPLE.replace(from, to)).unwrap_err().to_string();
+        assert!(broken(r#""version":1"#, r#""version":2,"new":1"#).starts_with("the plan has version 2, this agent reads version 1"));
+        assert!(broken(r#""deadline":"2m""#, r#""deadline":"2m","novel":1"#).contains("unknown field `novel`"));
+        assert_eq!(broken(r#"{"object":"0"}"#, r#"{"object":"7"}"#), "the plan's file db-password uses id \"7\", which it does not fetch");
+        assert!(broken(r#"{"id":"0","secret""#, r#"{"id":"0","key":null,"sekret""#).contains("unknown field `sekret`"));
+        assert!(broken("\"db-password\",\"mode\"", "\"../x\",\"mode\"").contains("not a relative file path"));
+    }
+}

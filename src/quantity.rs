@@ -1,0 +1,126 @@
+//! Kubernetes resource quantities, as far as comparing and adding them goes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::names::{NameError, serde_text};
+
+/// An amount of cpu, memory or storage. Keeps its spelling; compares by value.
+#[derive(Clone, Debug)]
+pub struct Quantity {
+    text: String,
+    milli: i128,
+}
+
+const SUFFIXES: [(&str, i128); 12] = [
+    ("Ki", 1 << 10),
+    ("Mi", 1 << 20),
+    ("Gi", 1 << 30),
+    ("Ti", 1 << 40),
+    ("Pi", 1 << 50),
+    ("Ei", 1 << 60),
+    ("k", 1_000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+    ("T", 1_000_000_000_000),
+    ("P", 1_000_000_000_000_000),
+    ("E", 1_000_000_000_000_000_000),
+];
+
+impl Quantity {
+    /// So many mebibytes.
+    #[must_use]
+    pub fn mebibytes(count: u64) -> Quantity {
+        Quantity { text: format!("{count}Mi"), milli: i128::from(count) * (1 << 20) * 1000 }
+    }
+
+    /// The value in whole units (bytes for memory), rounded up.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        u64::try_from((self.milli + 999) / 1000).unwrap_or(u64::MAX)
+    }
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Quantity) -> bool {
+        self.milli == other.milli
+    }
+}
+impl Eq for Quantity {}
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Quantity) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Quantity {
+    fn cmp(&self, other: &Quantity) -> std::cmp::Ordering {
+        self.milli.cmp(&other.milli)
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Quantity, NameError> {
+        match milli(text) {
+            Some(milli) => Ok(Quantity { text: text.to_owned(), milli }),
+            None => Err(NameError {
+                kind: "a resource quantity",
+                written: text.to_owned(),
+                rule: "a number with a Kubernetes unit, such as 50m, 0.5, 16Mi or 1Gi",
+            }),
+        }
+    }
+}
+
+fn milli(text: &str) -> Option<i128> {
+    let (number, scale) = if let Some((suffix, scale)) = SUFFIXES.iter().find(|(suffix, _)| text.ends_with(*suffix)) {
+        (&text[..text.len() - suffix.len()], *scale * 1000)
+    } else if let Some(number) = text.strip_suffix('m') {
+        (number, 1)
+    } else if let Some((number, exponent)) = text.split_once(['e', 'E']) {
+        let exponent = exponent.parse::<u32>().ok().filter(|exponent| *exponent <= 18)?;
+        (number, 10i128.pow(exponent) * 1000)
+    } else {
+        (text, 1000)
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || digits.len() > 18 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let scaled = digits.parse::<i128>().ok()?.checked_mul(scale)?;
+    let divisor = 10i128.pow(u32::try_from(fraction.len()).ok()?);
+    Some((scaled + divisor - 1) / divisor)
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+serde_text!(Quantity);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spelling_is_kept_and_values_compare() {
+        let quantity = |text: &str| text.parse::<Quantity>().unwrap();
+        assert_eq!(quantity("0.5"), quantity("500m"));
+        assert_eq!(quantity("1Gi"), quantity("1024Mi"));
+        assert_eq!(quantity("1e3"), quantity("1k"));
+        assert!(quantity("16Mi") < quantity("16.5Mi"));
+        assert_eq!(quantity("16.5Mi").to_string(), "16.5Mi");
+        assert_eq!(quantity("64Ki").units(), 65_536);
+        assert_eq!(Quantity::mebibytes(2), quantity("2Mi"));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in ["", "Mi", "-1", "1mi", "1 Gi", "1.2.3", "ten", "1e99", "9999999999999999999"] {
+            assert!(text.parse::<Quantity>().is_err(), "{text:?} was accepted");
+        }
+    }
+}
