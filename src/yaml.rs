@@ -259,7 +259,7 @@ mod tests {
         ] {
             assert_eq!(Node::parse(text).unwrap_err().to_string(), reason, "{text}");
         }
-        let deep = "[".repeat(40);
+        let deep = format!("{}x", "- ".repeat(40));
         assert!(Node::parse(&deep).unwrap_err().message.contains("nested too deeply"));
     }
 
