@@ -15,6 +15,7 @@ pub mod property;
 pub mod quantity;
 pub mod secret;
 pub mod yaml;
+pub mod yaml_fields;
 
 #[cfg(feature = "webhook")]
 pub mod config;
