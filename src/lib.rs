@@ -18,6 +18,11 @@ pub mod yaml;
 pub mod yaml_fields;
 
 #[cfg(feature = "webhook")]
+pub mod annotations;
+#[cfg(feature = "webhook")]
+pub mod reference;
+
+#[cfg(feature = "webhook")]
 pub mod config;
 #[cfg(feature = "webhook")]
 pub mod pod;

@@ -1,0 +1,183 @@
+//! References to Key Vault objects: one grammar for every content annotation.
+//!
+//! The short form is `[DEST=][VAULT/]NAME[@VERSION]`, separated by commas or line breaks; the long form a YAML list of short strings and maps.
+//! Each reference is parsed on its own, so that all problems come at once.
+
+mod long;
+mod short;
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::names::{ContainerName, EnvName, FileMode, FilePath, NameError, ObjectKind, ObjectName, ObjectVersion, VaultName, VaultUrl};
+use crate::plan::Encoding;
+use crate::property::PropertyPath;
+
+/// Which annotation a reference stands in; it decides which fields are legal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grammar {
+    /// `secrets`: a file each.
+    Secrets,
+    /// `certificates`: a folder each, or one file in other formats.
+    Certificates,
+    /// `keys`: a file each.
+    Keys,
+    /// `env`: an environment variable each.
+    Env,
+}
+
+impl Grammar {
+    /// The kind of object that the references name.
+    #[must_use]
+    pub fn kind(self) -> ObjectKind {
+        match self {
+            Grammar::Secrets | Grammar::Env => ObjectKind::Secret,
+            Grammar::Certificates => ObjectKind::Certificate,
+            Grammar::Keys => ObjectKind::Key,
+        }
+    }
+}
+
+/// One parsed reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// As it stood in the annotation, for messages: `item 2 "stripe/api-key=stripe-key"`.
+    pub label: String,
+    /// What it names.
+    pub target: Target,
+    /// Where it goes; `None` means a file named like the object.
+    pub destination: Option<Destination>,
+    /// The file's permission bits, if the reference sets them.
+    pub mode: Option<FileMode>,
+    /// How the stored text becomes bytes.
+    pub encoding: Encoding,
+    /// A part of a JSON or YAML value.
+    pub property: Option<PropertyPath>,
+    /// The output format, if the reference sets it.
+    pub format: Option<Format>,
+    /// Whether a missing object (404) is skipped.
+    pub optional: bool,
+    /// Which containers get it; `None` means those of the pod's `containers` annotation.
+    pub containers: Option<Vec<ContainerName>>,
+}
+
+/// What a reference names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One object.
+    Object {
+        /// The vault, if the reference names one.
+        vault: Option<VaultLocator>,
+        /// The object.
+        name: ObjectName,
+        /// The pinned version; `None` is the latest.
+        version: Option<ObjectVersion>,
+    },
+    /// Every secret that matches.
+    Select {
+        /// The vault, if the reference names one.
+        vault: Option<VaultLocator>,
+        /// What the names begin with.
+        prefix: String,
+        /// Tags that must all be there.
+        tags: Vec<(String, String)>,
+    },
+}
+
+/// A vault by name (in the configured cloud) or by address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultLocator {
+    /// The first label of its host.
+    Name(VaultName),
+    /// Its whole address.
+    Url(VaultUrl),
+}
+
+impl FromStr for VaultLocator {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<VaultLocator, NameError> {
+        if text.contains("://") { text.parse().map(VaultLocator::Url) } else { text.parse().map(VaultLocator::Name) }
+    }
+}
+
+/// Where a value goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A file (or, for a certificate, a folder) below the mount path.
+    File(FilePath),
+    /// An environment variable.
+    Env(EnvName),
+}
+
+/// The output format of a certificate or key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// PEM: for certificates a folder of three files.
+    Pem,
+    /// One PEM file with key and chain.
+    Bundle,
+    /// PKCS#12.
+    Pfx,
+    /// A JSON Web Key.
+    Jwk,
+}
+
+/// One thing wrong with one reference: which item, and the fix in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferenceProblem {
+    /// As [`Reference::label`].
+    pub label: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for ReferenceProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.label.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.label, self.message) }
+    }
+}
+
+/// Parses a content annotation. The references that are right come back beside the problems of the others.
+#[must_use]
+pub fn parse(text: &str, grammar: Grammar) -> (Vec<Reference>, Vec<ReferenceProblem>) {
+    let mut parsed = Parsed { grammar, references: Vec::new(), problems: Vec::new() };
+    let body = text.trim();
+    if body.is_empty() {
+        parsed.problem("", "it names nothing: list at least one reference, or remove the annotation");
+    } else if is_long(body) {
+        long::parse(text, &mut parsed);
+    } else {
+        short::parse(text, &mut parsed);
+    }
+    (parsed.references, parsed.problems)
+}
+
+/// YAML begins with a list, a map or a comment; a short reference can begin with none of these.
+fn is_long(body: &str) -> bool {
+    body.starts_with(['[', '{', '#'])
+        || body.starts_with("- ")
+        || body.starts_with("-\n")
+        || body.lines().next().is_some_and(|line| line.ends_with(':') || line.contains(": "))
+}
+
+/// What one run of the parser has found.
+struct Parsed {
+    grammar: Grammar,
+    references: Vec<Reference>,
+    problems: Vec<ReferenceProblem>,
+}
+
+impl Parsed {
+    fn problem(&mut self, label: &str, message: impl Into<String>) {
+        self.problems.push(ReferenceProblem { label: label.to_owned(), message: message.into() });
+    }
+
+    /// Keeps a value, or its error as a problem of the item.
+    fn keep<T, E: fmt::Display>(&mut self, label: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.problem(label, error.to_string())).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! The long form: a YAML list of short strings and maps.
+
+use super::{Destination, Format, Grammar, Parsed, Reference, Target, VaultLocator, short};
+use crate::names::{ContainerName, FileMode, ObjectName, ObjectVersion, VaultName};
+use crate::plan::Encoding;
+use crate::property::PropertyPath;
+use crate::yaml::{Kind, Node};
+use crate::yaml_fields::{Fields, Problems};
+
+pub(super) fn parse(text: &str, parsed: &mut Parsed) {
+    let Some(root) = parsed.keep("", Node::parse(text)) else { return };
+    let Kind::List(items) = &root.kind else {
+        parsed.problem("", "a YAML list is expected: begin each reference with \"- \"");
+        return;
+    };
+    if items.is_empty() {
+        parsed.problem("", "it names nothing: list at least one reference, or remove the annotation");
+    }
+    for (index, item) in items.iter().enumerate() {
+        if let Some(reference) = item_reference(index + 1, item, parsed) {
+            parsed.references.push(reference);
+        }
+    }
+}
+
+fn item_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Reference> {
+    match &item.kind {
+        Kind::Scalar { text, .. } if item.is_bare_number() => {
+            parsed
+                .problem(&short::label(number, text), format!("a bare number stands where a reference is expected: write it in quotes, \"{text}\""));
+            None
+        }
+        Kind::Scalar { .. } if item.is_null() => {
+            parsed.problem(&format!("item {number}"), "it is empty: name an object, or remove the line");
+            None
+        }
+        Kind::Scalar { text, .. } => short::item_reference(text, short::label(number, text), parsed),
+        Kind::List(_) => {
+            parsed.problem(&format!("item {number}"), "a list in a list: a reference is a text or a map");
+            None
+        }
+        Kind::Map(_) => map_reference(number, item, parsed),
+    }
+}
+
+fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Reference> {
+    let mut problems = Problems::default();
+    let mut fields = Fields::of(item, "", &mut problems)?;
+    let name = fields.take("name").map(Node::to_string);
+    let label = name.as_deref().map_or_else(|| format!("item {number}"), |name| short::label(number, name));
+    let target = target_of(&mut fields, name.as_deref(), item, &mut problems);
+    let destination = destination_of(parsed.grammar, &mut fields, item, &mut problems);
+    let reference = target.map(|target| Reference {
+        label: label.clone(),
+        target,
+        destination,
+        mode: fields.parse::<FileMode>("mode", &mut problems),
+        encoding: fields.parse::<Encoding>("encoding", &mut problems).unwrap_or_default(),
+        property: fields.parse::<PropertyPath>("property", &mut problems),
+        format: format_of(parsed.grammar, &mut fields, &mut problems),
+        optional: fields.bool("optional", &mut problems).unwrap_or(false),
+        containers: containers_of(&mut fields, &mut problems),
+    });
+    for known in ["mode", "encoding", "property", "format", "optional", "containers"] {
+        fields.take(known);
+    }
+    refuse_foreign_fields(parsed.grammar, &mut fields, &mut problems);
+    fields.finish(&mut problems);
+    let good = problems.0.is_empty();
+    for problem in problems.0 {
+        parsed.problem(&label, problem.to_string());
+    }
+    reference.filter(|_| good)
+}
+
+fn target_of(fields: &mut Fields<'_>, name: Option<&str>, item: &Node, problems: &mut Problems) -> Option<Target> {
+    let vault = fields.parse::<VaultLocator>("vault", problems);
+    let version = fields.parse::<ObjectVersion>("version", problems);
+    match (name, fields.map("select", problems)) {
+        (Some(_), Some(_)) => {
+            problems.add(item, "", "name and select exclude each other: keep one");
+            None
+        }
+        (None, Some(select)) => select_of(vault, version.is_some(), select, item, problems),
+        (Some(name), None) => object_of(vault, name, version, item, problems),
+        (None, None) => {
+            problems.add(item, "", "it names nothing: add name (or select)");
+            None
+        }
+    }
+}
+
+fn object_of(vault: Option<VaultLocator>, name: &str, version: Option<ObjectVersion>, item: &Node, problems: &mut Problems) -> Option<Target> {
+    let (prefix, name) = match name.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, name),
+    };
+    if vault.is_some() && prefix.is_some() {
+        problems.add(item, "", "the vault stands twice, in vault and before the slash in name: keep one");
+        return None;
+    }
+    let mut keep = |message: String| problems.add(item, "name", message);
+    let prefix = prefix.map(|text| text.parse::<VaultName>().map_err(|error| keep(error.to_string())));
+    let name = name.parse::<ObjectName>().map_err(|error| keep(error.to_string())).ok();
+    let vault = match prefix {
+        Some(named) => Some(VaultLocator::Name(named.ok()?)),
+        None => vault,
+    };
+    Some(Target::Object { vault, name: name?, version })
+}
+
+fn select_of(vault: Option<VaultLocator>, pinned: bool, mut select: Fields<'_>, item: &Node, problems: &mut Problems) -> Option<Target> {
+    if pinned {
+        problems.add(item, "version", "select always takes the latest versions: remove version");
+    }
+    let prefix = select.parse::<String>("prefix", problems).unwrap_or_default();
+    let tags = select.take("tags").map(|node| tags_of(node, problems)).unwrap_or_default();
+    select.finish(problems);
+    if prefix.is_empty() && tags.is_empty() {
+        problems.add(item, "select", "it would take every secret of the vault: give a prefix or tags");
+        return None;
+    }
+    Some(Target::Select { vault, prefix, tags })
+}
+
+fn tags_of(node: &Node, problems: &mut Problems) -> Vec<(String, String)> {
+    let Kind::Map(entries) = &node.kind else {
+        problems.add(node, "select.tags", format!("a map of tags is expected, not {}", node.describe()));
+        return Vec::new();
+    };
+    entries.iter().map(|(name, value)| (name.to_string(), value.text().unwrap_or_default().to_owned())).collect()
+}
+
+fn destination_of(grammar: Grammar, fields: &mut Fields<'_>, item: &Node, problems: &mut Problems) -> Option<Destination> {
+    match grammar {
+        Grammar::Env => {
+            let name = fields.parse("env", problems).map(Destination::Env);
+            if fields.take("env").is_none() {
+                problems.add(item, "", "a variable has a name: add env");
+            }
+            name
+        }
+        Grammar::Secrets | Grammar::Certificates | Grammar::Keys => fields.parse("file", problems).map(Destination::File),
+    }
+}
+
+fn format_of(grammar: Grammar, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Format> {
+    let node = fields.take("format")?;
+    let text = node.to_string();
+    let (format, known) = match grammar {
+        Grammar::Certificates => (
+            match text.as_str() {
+                "pem" => Some(Format::Pem),
+                "bundle" => Some(Format::Bundle),
+                "pfx" => Some(Format::Pfx),
+                _ => None,
+            },
+            "pem, bundle or pfx",
+        ),
+        Grammar::Keys => (
+            match text.as_str() {
+                "pem" => Some(Format::Pem),
+                "jwk" => Some(Format::Jwk),
+                _ => None,
+            },
+            "pem or jwk",
+        ),
+        Grammar::Secrets | Grammar::Env => {
+            problems.add(node, "format", "a secret has no format: remove it, or use the annotation certificates or keys");
+            return None;
+        }
+    };
+    if format.is_none() {
+        problems.add(node, "format", format!("{text:?} is not a format here: {known}"));
+    }
+    format
+}
+
+fn containers_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<ContainerName>> {
+    let node = fields.take("containers")?;
+    let names = fields.parse_list("containers", problems)?;
+    if matches!(&node.kind, Kind::List(items) if items.is_empty()) {
+        problems.add(node, "containers", "the list is empty: name a container, or remove the field");
+    }
+    Some(names)
+}
+
+/// Fields that exist, but not in this annotation: better than "unknown".
+fn refuse_foreign_fields(grammar: Grammar, fields: &mut Fields<'_>, problems: &mut Problems) {
+    let foreign: &[(&'static str, &str)] = match grammar {
+        Grammar::Secrets => &[("env", "a file has no variable name: use file, or move the reference to the annotation env")],
+        Grammar::Certificates | Grammar::Keys => &[
+            ("env", "a file has no variable name: use file"),
+            ("encoding", "only a secret has an encoding: remove it"),
+            ("property", "only a secret has properties: remove it"),
+            ("select", "only secrets can be selected: remove it"),
+        ],
+        Grammar::Env => &[
+            ("file", "a variable is no file: use env, or move the reference to the annotation secrets"),
+            ("mode", "a variable has no file mode: remove it"),
+        ],
+    };
+    for (field, message) in foreign {
+        if let Some(node) = fields.take(field) {
+            problems.add(node, field, *message);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+use super::*;
+
+fn good(text: &str, grammar: Grammar) -> Vec<Reference> {
+    let (references, problems) = parse(text, grammar);
+    assert_eq!(problems, [], "{text}");
+    references
+}
+
+fn problems(text: &str, grammar: Grammar) -> Vec<String> {
+    parse(text, grammar).1.iter().map(ToString::to_string).collect()
+}
+
+fn file(reference: &Reference) -> Option<&str> {
+    match &reference.destination {
+        Some(Destination::File(path)) => Some(path.as_str()),
+        Some(Destination::Env(name)) => Some(name.as_str()),
+        None => None,
+    }
+}
+
+fn object(reference: &Reference) -> (Option<String>, &str, Option<&str>) {
+    match &reference.target {
+        Target::Object { vault, name, version } => (
+            vault.as_ref().map(|vault| match vault {
+                VaultLocator::Name(name) => name.to_string(),
+                VaultLocator::Url(url) => url.to_string(),
+            }),
+            name.as_str(),
+            version.as_ref().map(ObjectVersion::as_str),
+        ),
+        Target::Select { .. } => panic!("a selection"),
+    }
+}
+
+#[test]
+fn the_short_form_has_four_parts_of_which_three_may_be_left_out() {
+    let version = "fa30baf29582406ca154583060b42e39";
+    let text = format!("db-password, stripe/api-key=stripe-key\n  tls/k=v=other-vault/key@{version},\n\n12345");
+    let references = good(&text, Grammar::Secrets);
+    assert_eq!(references.iter().map(file).collect::<Vec<_>>(), [None, Some("stripe/api-key"), Some("tls/k=v"), None]);
+    assert_eq!(object(&references[1]), (None, "stripe-key", None));
+    assert_eq!(object(&references[2]), (Some("other-vault".into()), "key", Some(version)));
+    assert_eq!(object(&references[3]), (None, "12345", None));
+    assert_eq!(file(&good("DB_PASSWORD=db-password", Grammar::Env)[0]), Some("DB_PASSWORD"));
+}
+
+#[test]
+fn the_long_form_keeps_spellings() {
+    let text = r#"
+# comments are allowed here
+- db-password
+- "12345"
+- {name: 6e10, mode: 0440, file: a/b, optional: true, containers: [audit]}
+- name: payments/config
+  property: sink."a.b"
+  encoding: base64
+- {vault: "https://hsm.example:8443", name: x, version: 00000000000000000000000000000001}
+- {select: {prefix: app-, tags: {team: payments}}, file: "dir/${name}"}
+"#;
+    let references = good(text, Grammar::Secrets);
+    assert_eq!(object(&references[1]).1, "12345");
+    assert_eq!((object(&references[2]).1, references[2].mode.map(|mode| mode.to_string())), ("6e10", Some("0440".into())));
+    assert!(references[2].optional && !references[0].optional);
+    assert_eq!(references[2].containers.as_ref().map(|names| names[0].as_str()), Some("audit"));
+    assert_eq!(references[3].encoding, Encoding::Base64);
+    assert_eq!(object(&references[3]), (Some("payments".into()), "config", None));
+    assert_eq!(object(&references[4]), (Some("https://hsm.example:8443".into()), "x", Some("00000000000000000000000000000001")));
+    let Target::Select { prefix, tags, .. } = &references[5].target else { panic!("not a selection") };
+    assert_eq!((prefix.as_str(), tags.as_slice()), ("app-", &[("team".to_owned(), "payments".to_owned())][..]));
+}
+
+#[test]
+fn certificates_and_keys_have_formats() {
+    assert_eq!(good("[{name: web, format: pfx}]", Grammar::Certificates)[0].format, Some(Format::Pfx));
+    assert_eq!(good("[{name: sign, format: jwk}]", Grammar::Keys)[0].format, Some(Format::Jwk));
+    assert_eq!(
+        problems("[{name: web, format: jks, encoding: hex}]", Grammar::Certificates),
+        [
+            "item 1 \"web\": format: \"jks\" is not a format here: pem, bundle or pfx",
+            "item 1 \"web\": encoding: only a secret has an encoding: remove it"
+        ]
+    );
+}
+
+#[test]
+fn all_problems_come_at_once_and_good_references_survive() {
+    let (references, problems) = parse("good, my_secret, ../x=name, a,,b@latest, ab/c", Grammar::Secrets);
+    assert_eq!(references.iter().map(|reference| object(reference).1).collect::<Vec<_>>(), ["good", "a"]);
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "item 2 \"my_secret\": \"my_secret\" is not a Key Vault object name: 1 to 127 letters, digits and hyphens",
+            "item 3 \"../x=name\": \"../x\" is not a relative file path: names joined by single slashes, none of them . or .. or beginning with .., at most 255 bytes each and 1024 in all, no control characters",
+            "item 5: nothing stands between two commas: remove one",
+            "item 6 \"b@latest\": \"latest\" is not a Key Vault object version: 32 hexadecimal digits",
+            "item 7 \"ab/c\": \"ab\" is not a vault name: 3 to 24 letters, digits and single hyphens, a letter first and no hyphen last",
+        ]
+    );
+}
+
+#[test]
+fn what_the_long_form_refuses() {
+    for (text, grammar, expected) in [
+        ("- 12345", Grammar::Secrets, "item 1 \"12345\": a bare number stands where a reference is expected: write it in quotes, \"12345\""),
+        ("- \n- b", Grammar::Secrets, "item 1: it is empty: name an object, or remove the line"),
+        ("- [a]", Grammar::Secrets, "item 1: a list in a list: a reference is a text or a map"),
+        ("- {name: a, nmae: b}", Grammar::Secrets, "item 1 \"a\": nmae: unknown key; did you mean name?"),
+        ("- {file: a}", Grammar::Secrets, "item 1: it names nothing: add name (or select)"),
+        (
+            "- {name: a, env: B}",
+            Grammar::Secrets,
+            "item 1 \"a\": env: a file has no variable name: use file, or move the reference to the annotation env",
+        ),
+        ("- {name: a, optional: \"true\"}", Grammar::Secrets, "item 1 \"a\": optional: \"true\" is neither true nor false (without quotes)"),
+        ("- {name: v/a, vault: vault}", Grammar::Secrets, "item 1 \"v/a\": the vault stands twice, in vault and before the slash in name: keep one"),
+        ("- {name: a, containers: []}", Grammar::Secrets, "item 1 \"a\": containers: the list is empty: name a container, or remove the field"),
+        (
+            "- {name: a, vault: \"http://x.example\"}",
+            Grammar::Secrets,
+            "item 1 \"a\": vault: \"http://x.example\" is not a vault address: it begins with https://",
+        ),
+        ("- {select: {}}", Grammar::Secrets, "item 1: select: it would take every secret of the vault: give a prefix or tags"),
+        ("- {name: a, select: {prefix: b}}", Grammar::Secrets, "item 1 \"a\": name and select exclude each other: keep one"),
+        ("name: a", Grammar::Secrets, "a YAML list is expected: begin each reference with \"- \""),
+        ("- &a db", Grammar::Secrets, "line 1, column 6: YAML anchors and aliases are not read: write the value out"),
+        ("- {name: a}", Grammar::Env, "item 1 \"a\": a variable has a name: add env"),
+        (
+            "- {name: a, env: A-B}",
+            Grammar::Env,
+            "item 1 \"a\": env: \"A-B\" is not an environment variable name: letters, digits and underscores, no digit first",
+        ),
+        ("a", Grammar::Env, "item 1 \"a\": a variable has a name: write NAME=secret"),
+        ("[]", Grammar::Secrets, "it names nothing: list at least one reference, or remove the annotation"),
+        (" \n ", Grammar::Secrets, "it names nothing: list at least one reference, or remove the annotation"),
+    ] {
+        assert_eq!(problems(text, grammar), [expected], "{text}");
+    }
+}
+
+#[test]
+fn a_long_item_is_cut_in_messages() {
+    let long = "x".repeat(200);
+    let text = problems(&long, Grammar::Secrets).remove(0);
+    assert!(text.starts_with(&format!("item 1 \"{}…\": ", "x".repeat(80))), "{text}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "[ -~\\n\\t¡-￿]{0,80}", list in "(- |\\[)[-a-z{}\\[\\]:,\"'&*!|>#@=/ \\n]{0,60}") {
+        for grammar in [Grammar::Secrets, Grammar::Certificates, Grammar::Keys, Grammar::Env] {
+            let _ = parse(&text, grammar);
+            let _ = parse(&list, grammar);
+        }
+    }
+}
