@@ -1,13 +1,25 @@
-//! The operator's file.
+//! The operator's file, read whole or not at all: every unknown key and bad value comes back with line, key path and reason.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cloud::Cloud;
-use crate::names::LogLevel;
+use crate::duration::Span;
+use crate::names::{AbsolutePath, FileMode, Guid, LogLevel};
+use crate::quantity::Quantity;
+use crate::reference::VaultLocator;
 
-/// Everything that the operator decides. `Config::parse` reads it whole or not at all.
+mod parse;
+mod texts;
+
+pub(crate) use parse::resources;
+pub(crate) use texts::{Deadline, MountPath};
+
+/// The longest extra CA, in bytes: it travels in every plan.
+pub const MAX_EXTRA_CA_BYTES: usize = 32 * 1024;
+
+/// Everything that the operator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Which Azure.
@@ -16,12 +28,25 @@ pub struct Config {
     pub allowed_vault_hosts: Vec<String>,
     /// Containers that get nothing unless they are named in `containers`.
     pub excluded_containers: Vec<String>,
+    /// What every kubelet of the cluster can do.
+    pub features: Features,
     /// The injected container.
     pub agent: AgentConfig,
+    /// What holds where neither pod nor Namespace says anything.
+    pub defaults: Defaults,
     /// The webhook's sockets.
     pub server: ServerConfig,
     /// What annotations may ask for.
     pub policy: Policy,
+}
+
+/// What every kubelet of the cluster can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// `valueFrom.fileKeyRef`.
+    pub env_files: bool,
+    /// Image volumes.
+    pub image_volumes: bool,
 }
 
 /// The injected container.
@@ -29,10 +54,94 @@ pub struct Config {
 pub struct AgentConfig {
     /// Its image.
     pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`; `None` leaves it to Kubernetes.
+    pub image_pull_policy: Option<String>,
+    /// Where the extra CA is; whoever reads the file sets [`AgentConfig::extra_ca`].
+    pub extra_ca_file: Option<PathBuf>,
     /// PEM certificates carried in the plan.
     pub extra_ca: Option<String>,
-    /// Its verbosity.
+    /// Another address than the node's metadata service.
+    pub managed_identity_endpoint: Option<String>,
+    /// Its verbosity, where the pod does not set one.
     pub log_level: LogLevel,
+}
+
+/// What holds where neither pod nor Namespace says anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// The kind of identity.
+    pub identity: IdentityKind,
+    /// The identity's client id.
+    pub client_id: Option<Guid>,
+    /// Its tenant.
+    pub tenant_id: Option<Guid>,
+    /// The vault for references that name none.
+    pub vault: Option<VaultLocator>,
+    /// Where files appear.
+    pub mount_path: AbsolutePath,
+    /// Their permission bits; `None` computes them from the consumers.
+    pub file_mode: Option<FileMode>,
+    /// How long the agent tries.
+    pub deadline: Span,
+    /// How often files are kept up to date.
+    pub refresh: Refresh,
+    /// Requests and limits of the injected container.
+    pub agent_resources: Resources,
+}
+
+/// The kinds of Azure identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityKind {
+    /// The pod's own ServiceAccount, federated.
+    Workload,
+    /// The node's managed identity: shared by all pods on it.
+    Managed,
+    /// AAD pod identity.
+    Pod,
+    /// An application with a secret or certificate.
+    ServicePrincipal,
+}
+
+impl IdentityKind {
+    /// As the annotation spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IdentityKind::Workload => "workload-identity",
+            IdentityKind::Managed => "managed-identity",
+            IdentityKind::Pod => "pod-identity",
+            IdentityKind::ServicePrincipal => "service-principal",
+        }
+    }
+}
+
+/// How often files are kept up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Fetched once.
+    Off,
+    /// Fetched again after this time.
+    Every(Span),
+}
+
+/// What a container asks for and may use. Absent fields come from the next source: pod, Namespace, configuration, built-in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// What is reserved.
+    pub requests: Amounts,
+    /// What is the most.
+    pub limits: Amounts,
+}
+
+/// One amount for each resource that we know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// In cores.
+    pub cpu: Option<Quantity>,
+    /// In bytes.
+    pub memory: Option<Quantity>,
+    /// In bytes.
+    pub ephemeral_storage: Option<Quantity>,
 }
 
 /// The webhook's sockets.
@@ -79,3 +188,8 @@ pub enum PolicyMode {
     /// Allowed, with a warning and a counter.
     Audit,
 }
+
+/// Why a file is not a configuration: every problem as `FILE:LINE:COLUMN: KEY.PATH: REASON`, one a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);

@@ -1,0 +1,226 @@
+//! From YAML text to [`Config`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::texts::{Deadline, Host, HttpOrigin, HttpsOrigin, Image, Listen, MountPath, PullPolicy, Switch};
+use super::{
+    AgentConfig, Amounts, Config, ConfigError, Defaults, Features, IdentityKind, Policy, PolicyMode, Refresh, Resources, ServerConfig, TlsSource,
+};
+use crate::cloud::Cloud;
+use crate::duration::Span;
+use crate::names::{AbsolutePath, LogLevel};
+use crate::yaml::{Kind, Node};
+use crate::yaml_fields::{Fields, Problems, parse_node};
+
+impl Config {
+    /// Reads the operator's file; `file` is its name, for messages only.
+    ///
+    /// # Errors
+    /// Every problem of the file at once.
+    pub fn parse(text: &str, file: &str) -> Result<Config, ConfigError> {
+        let mut problems = Problems::default();
+        let root = match Node::parse(text) {
+            Ok(root) => root,
+            Err(error) => return Err(ConfigError(format!("{file}:{}:{}: {}", error.line, error.column, error.message))),
+        };
+        let config = Fields::of(&root, "", &mut problems).map(|fields| config(fields, &mut problems));
+        match config {
+            Some(config) if problems.0.is_empty() => Ok(config),
+            _ => Err(ConfigError(problems.in_file(file))),
+        }
+    }
+}
+
+impl Default for Config {
+    /// What an empty file means.
+    fn default() -> Config {
+        let empty = Node { line: 1, column: 1, kind: Kind::Map(Vec::new()) };
+        let mut problems = Problems::default();
+        let fields = Fields::of(&empty, "", &mut problems);
+        #[allow(clippy::expect_used)] // a map is a map
+        config(fields.expect("an empty map has fields"), &mut problems)
+    }
+}
+
+fn config(mut fields: Fields<'_>, problems: &mut Problems) -> Config {
+    let config = Config {
+        cloud: cloud(&mut fields, problems),
+        allowed_vault_hosts: fields.parse_list::<Host>("allowedVaultHosts", problems).unwrap_or_default().into_iter().map(|host| host.0).collect(),
+        excluded_containers: fields.parse_list("excludedContainers", problems).unwrap_or_else(excluded_by_default),
+        features: section(&mut fields, "features", problems, features),
+        agent: section(&mut fields, "agent", problems, agent),
+        defaults: section(&mut fields, "defaults", problems, defaults),
+        server: section(&mut fields, "server", problems, server),
+        policy: section(&mut fields, "policy", problems, policy),
+    };
+    fields.finish(problems);
+    config
+}
+
+/// Reads a map below the root; an absent one is read as empty, which gives its defaults.
+fn section<T>(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems, read: impl FnOnce(&mut Fields<'_>, &mut Problems) -> T) -> T {
+    let empty = Node { line: 1, column: 1, kind: Kind::Map(Vec::new()) };
+    let node = fields.take(key).unwrap_or(&empty);
+    let path = fields.path(key);
+    #[allow(clippy::expect_used)] // a map is a map
+    let mut below = Fields::of(node, &path, problems).unwrap_or_else(|| Fields::of(&empty, &path, problems).expect("an empty map has fields"));
+    let value = read(&mut below, problems);
+    below.finish(problems);
+    value
+}
+
+fn excluded_by_default() -> Vec<String> {
+    ["istio-proxy", "istio-init", "istio-validation", "linkerd-proxy", "linkerd-init", "azwi-proxy"].map(str::to_owned).to_vec()
+}
+
+fn cloud(fields: &mut Fields<'_>, problems: &mut Problems) -> Cloud {
+    let Some(node) = fields.take("cloud") else { return Cloud::public() };
+    if node.text().is_some() {
+        return parse_node(node, "cloud", problems).unwrap_or_else(Cloud::public);
+    }
+    let mut cloud = Cloud::public();
+    let Some(mut fields) = Fields::of(node, "cloud", problems) else { return cloud };
+    if let Some(suffix) = fields.parse::<Host>("vaultSuffix", problems) {
+        cloud.vault_suffix = suffix.0;
+    }
+    if let Some(resource) = fields.parse::<HttpsOrigin>("resource", problems) {
+        cloud.resource = resource.0;
+    }
+    if let Some(authority) = fields.parse::<HttpsOrigin>("authorityHost", problems) {
+        cloud.authority_host = authority.0;
+    }
+    cloud.federation_audience = fields.parse("federationAudience", problems).unwrap_or(cloud.federation_audience);
+    cloud.verify_challenge = fields.bool("verifyChallenge", problems).unwrap_or(true);
+    fields.finish(problems);
+    cloud
+}
+
+fn features(fields: &mut Fields<'_>, problems: &mut Problems) -> Features {
+    let mut on = |key| fields.parse::<Switch>(key, problems).is_some_and(|switch| switch.0);
+    Features { env_files: on("envFiles"), image_volumes: on("imageVolumes") }
+}
+
+fn agent(fields: &mut Fields<'_>, problems: &mut Problems) -> AgentConfig {
+    AgentConfig {
+        image: fields
+            .parse::<Image>("image", problems)
+            .map_or_else(|| concat!("keyvault-injector:", env!("CARGO_PKG_VERSION")).to_owned(), |image| image.0),
+        image_pull_policy: fields.parse::<PullPolicy>("imagePullPolicy", problems).map(|policy| policy.0.to_owned()),
+        extra_ca_file: fields.parse::<PathBuf>("extraCaFile", problems),
+        extra_ca: None,
+        managed_identity_endpoint: fields.parse::<HttpOrigin>("managedIdentityEndpoint", problems).map(|origin| origin.0),
+        log_level: fields.parse::<LogLevel>("logLevel", problems).unwrap_or_default(),
+    }
+}
+
+fn defaults(fields: &mut Fields<'_>, problems: &mut Problems) -> Defaults {
+    let built_in = built_in_resources();
+    let resources_path = fields.path("agentResources");
+    Defaults {
+        identity: fields.parse("identity", problems).unwrap_or(IdentityKind::Workload),
+        client_id: fields.parse("clientId", problems),
+        tenant_id: fields.parse("tenantId", problems),
+        vault: fields.parse("vault", problems),
+        mount_path: fields.parse::<MountPath>("mountPath", problems).map_or_else(default_mount_path, |path| path.0),
+        file_mode: fields.parse("fileMode", problems),
+        deadline: fields.parse::<Deadline>("deadline", problems).map_or(Span::seconds(120), |deadline| deadline.0),
+        refresh: fields.parse("refresh", problems).unwrap_or(Refresh::Off),
+        agent_resources: match fields.take("agentResources") {
+            Some(node) => resources(node, &resources_path, problems).over(&built_in),
+            None => built_in,
+        },
+    }
+}
+
+#[allow(clippy::expect_used)] // a constant
+fn default_mount_path() -> AbsolutePath {
+    "/keyvault".parse().expect("/keyvault is an absolute path")
+}
+
+fn built_in_resources() -> Resources {
+    let quantity = |text: &str| text.parse().ok();
+    Resources {
+        requests: Amounts { cpu: quantity("10m"), memory: quantity("16Mi"), ephemeral_storage: None },
+        limits: Amounts { cpu: quantity("500m"), memory: quantity("32Mi"), ephemeral_storage: None },
+    }
+}
+
+fn server(fields: &mut Fields<'_>, problems: &mut Problems) -> ServerConfig {
+    ServerConfig {
+        listen: fields.parse::<Listen>("listen", problems).map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8443)), |listen| listen.0),
+        health_listen: fields.parse::<Listen>("healthListen", problems).map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8080)), |listen| listen.0),
+        drain_delay: fields.parse::<Span>("drainDelay", problems).map_or(Duration::from_secs(10), Span::get),
+        tls: tls(fields, problems),
+    }
+}
+
+fn tls(fields: &mut Fields<'_>, problems: &mut Problems) -> TlsSource {
+    let Some(node) = fields.take("tls") else { return TlsSource::SelfManaged };
+    let path = fields.path("tls");
+    if node.text() == Some("selfManaged") {
+        return TlsSource::SelfManaged;
+    }
+    if node.text().is_some() {
+        problems.add(node, &path, "write selfManaged, or a map of certFile and keyFile");
+        return TlsSource::SelfManaged;
+    }
+    let Some(mut fields) = Fields::of(node, &path, problems) else { return TlsSource::SelfManaged };
+    let files = (fields.parse::<PathBuf>("certFile", problems), fields.parse::<PathBuf>("keyFile", problems));
+    fields.finish(problems);
+    match files {
+        (Some(cert_file), Some(key_file)) => TlsSource::Files { cert_file, key_file },
+        _ => {
+            problems.add(node, &path, "certFile and keyFile are both needed");
+            TlsSource::SelfManaged
+        }
+    }
+}
+
+fn policy(fields: &mut Fields<'_>, problems: &mut Problems) -> Policy {
+    Policy {
+        mode: fields.parse("mode", problems).unwrap_or(PolicyMode::Enforce),
+        allow_shared_identities: fields.bool("allowSharedIdentities", problems).unwrap_or(false),
+    }
+}
+
+/// Reads `{requests: {…}, limits: {…}}`, in the file and in the annotation alike.
+pub(crate) fn resources(node: &Node, path: &str, problems: &mut Problems) -> Resources {
+    let Some(mut fields) = Fields::of(node, path, problems) else { return Resources::default() };
+    let mut amounts = |key| {
+        let Some(mut below) = fields.map(key, problems) else { return Amounts::default() };
+        let amounts = Amounts {
+            cpu: below.parse("cpu", problems),
+            memory: below.parse("memory", problems),
+            ephemeral_storage: below.parse("ephemeral-storage", problems),
+        };
+        below.finish(problems);
+        amounts
+    };
+    let resources = Resources { requests: amounts("requests"), limits: amounts("limits") };
+    fields.finish(problems);
+    resources
+}
+
+impl Resources {
+    /// These, and `base`'s where these are silent.
+    #[must_use]
+    pub fn over(&self, base: &Resources) -> Resources {
+        Resources { requests: self.requests.over(&base.requests), limits: self.limits.over(&base.limits) }
+    }
+}
+
+impl Amounts {
+    fn over(&self, base: &Amounts) -> Amounts {
+        let pick = |own: &Option<_>, base: &Option<_>| own.clone().or_else(|| base.clone());
+        Amounts {
+            cpu: pick(&self.cpu, &base.cpu),
+            memory: pick(&self.memory, &base.memory),
+            ephemeral_storage: pick(&self.ephemeral_storage, &base.ephemeral_storage),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

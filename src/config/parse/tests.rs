@@ -1,0 +1,76 @@
+use super::*;
+
+fn problems(text: &str) -> String {
+    Config::parse(text, "config.yaml").unwrap_err().to_string()
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    let config = Config::parse("", "config.yaml").unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(config.cloud, Cloud::public());
+    assert_eq!(config.server.tls, TlsSource::SelfManaged);
+    assert_eq!((config.defaults.mount_path.as_str(), config.defaults.deadline.to_string().as_str()), ("/keyvault", "2m"));
+    assert!(config.excluded_containers.contains(&"istio-proxy".to_owned()));
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = Config::parse(
+        r#"
+cloud:
+  vaultSuffix: vault.localhost:8443
+  resource: https://vault.azure.net
+  authorityHost: https://localhost:8443/
+  federationAudience: api://AzureADTokenExchange
+  verifyChallenge: false
+allowedVaultHosts: [hsm.example, "proxy.example:8443"]
+excludedContainers: []
+features: {envFiles: "on", imageVolumes: off}
+agent: {image: registry.example/keyvault-injector:0.1.0, imagePullPolicy: Never, extraCaFile: /ca.pem, managedIdentityEndpoint: "http://127.0.0.1:8080", logLevel: debug}
+defaults: {identity: managed-identity, vault: payments, mountPath: /secrets, deadline: 30s, fileMode: 0440, refresh: 5m, agentResources: {limits: {memory: 64Mi}}}
+server: {listen: "127.0.0.1:0", healthListen: "127.0.0.1:0", drainDelay: 0s, tls: {certFile: a, keyFile: b}}
+policy: {mode: audit, allowSharedIdentities: true}
+"#,
+        "config.yaml",
+    )
+    .unwrap();
+    assert_eq!(config.cloud.authority_host, "https://localhost:8443");
+    assert!(!config.cloud.verify_challenge);
+    assert_eq!(config.allowed_vault_hosts, ["hsm.example", "proxy.example:8443"]);
+    assert_eq!(config.features, Features { env_files: true, image_volumes: false });
+    assert_eq!(config.defaults.agent_resources.limits.memory.as_ref().map(ToString::to_string), Some("64Mi".into()));
+    assert_eq!(config.defaults.agent_resources.requests.memory.as_ref().map(ToString::to_string), Some("16Mi".into()));
+    assert_eq!(config.policy, Policy { mode: PolicyMode::Audit, allow_shared_identities: true });
+}
+
+#[test]
+fn every_problem_comes_with_file_line_path_and_reason() {
+    assert_eq!(
+        problems(
+            "cloud: AzurePublic\nagnet: {}\nfeatures: {envFiles: true}\ndefaults:\n  identity: msi\n  mountPath: /etc/x\n  deadline: 2h\n  refresh: 5s\nserver: {listen: here, tls: {certFile: a}}\npolicy: {mode: warn}\n"
+        ),
+        "config.yaml:1:8: cloud: \"AzurePublic\" is not a cloud: write AzurePublicCloud, AzureChinaCloud, AzureUSGovernment, or a map of its addresses\n\
+         config.yaml:3:22: features.envFiles: \"true\" is not a switch: on or off\n\
+         config.yaml:5:13: defaults.identity: \"msi\" is not an identity: workload-identity, managed-identity, pod-identity or service-principal\n\
+         config.yaml:6:14: defaults.mountPath: \"/etc/x\" is not a mount path: neither / nor in or above /etc, /usr, /bin, /lib, /dev, /proc, /sys or /var/run/secrets\n\
+         config.yaml:7:13: defaults.deadline: \"2h\" is not a deadline: from 1s to 1h\n\
+         config.yaml:8:12: defaults.refresh: \"5s\" is not a refresh interval: off, or a duration of at least 30s such as 5m\n\
+         config.yaml:9:18: server.listen: \"here\" is not an address to listen on: an IP address and a port, such as 0.0.0.0:8443\n\
+         config.yaml:9:29: server.tls: certFile and keyFile are both needed\n\
+         config.yaml:10:16: policy.mode: \"warn\" is not a policy mode: enforce or audit\n\
+         config.yaml:2:1: agnet: unknown key; did you mean agent?"
+    );
+    assert_eq!(problems("a: ["), "config.yaml:1:4: unclosed bracket '['");
+    assert_eq!(problems("- a"), "config.yaml:1:1: a map is expected here, not a list");
+}
+
+#[test]
+fn no_mount_hides_what_containers_need() {
+    for path in ["/", "/etc", "/etc/ssl", "/usr/local", "/var", "/var/run", "/var/run/secrets/x", "/proc"] {
+        assert!(path.parse::<MountPath>().is_err(), "{path}");
+    }
+    for path in ["/keyvault", "/etcetera", "/var/lib/app", "/mnt/secrets"] {
+        assert!(path.parse::<MountPath>().is_ok(), "{path}");
+    }
+}

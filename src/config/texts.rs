@@ -1,0 +1,182 @@
+//! Texts that stand in the file and in annotations alike, each parsed by its own rule.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use super::{IdentityKind, PolicyMode, Refresh};
+use crate::duration::Span;
+use crate::names::{AbsolutePath, NameError, VaultUrl};
+
+/// The shortest time between two refreshes.
+const MIN_REFRESH: Span = Span::seconds(30);
+/// The bounds of a deadline.
+const DEADLINES: std::ops::RangeInclusive<Span> = Span::seconds(1)..=Span::seconds(3600);
+
+fn refuse(kind: &'static str, written: &str, rule: &'static str) -> NameError {
+    NameError { kind, written: written.to_owned(), rule }
+}
+
+impl FromStr for IdentityKind {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<IdentityKind, NameError> {
+        [IdentityKind::Workload, IdentityKind::Managed, IdentityKind::Pod, IdentityKind::ServicePrincipal]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| refuse("an identity", text, "workload-identity, managed-identity, pod-identity or service-principal"))
+    }
+}
+
+impl FromStr for Refresh {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Refresh, NameError> {
+        match text.parse::<Span>() {
+            _ if text == "off" => Ok(Refresh::Off),
+            Ok(span) if span >= MIN_REFRESH => Ok(Refresh::Every(span)),
+            _ => Err(refuse("a refresh interval", text, "off, or a duration of at least 30s such as 5m")),
+        }
+    }
+}
+
+impl FromStr for PolicyMode {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<PolicyMode, NameError> {
+        match text {
+            "enforce" => Ok(PolicyMode::Enforce),
+            "audit" => Ok(PolicyMode::Audit),
+            _ => Err(refuse("a policy mode", text, "enforce or audit")),
+        }
+    }
+}
+
+/// A duration within the bounds of a deadline.
+pub(crate) struct Deadline(pub(crate) Span);
+
+impl FromStr for Deadline {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Deadline, NameError> {
+        match text.parse::<Span>() {
+            Ok(span) if DEADLINES.contains(&span) => Ok(Deadline(span)),
+            Ok(_) => Err(refuse("a deadline", text, "from 1s to 1h")),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Where a mount would hide what containers need, or be hidden itself.
+const PROTECTED: [&str; 8] = ["/etc", "/usr", "/bin", "/lib", "/dev", "/proc", "/sys", "/var/run/secrets"];
+
+/// A path that files may be mounted at.
+pub(crate) struct MountPath(pub(crate) AbsolutePath);
+
+impl FromStr for MountPath {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<MountPath, NameError> {
+        let path: AbsolutePath = text.parse()?;
+        let within = |inner: &str, outer: &str| inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+        if text == "/" || PROTECTED.iter().any(|protected| within(text, protected) || within(protected, text)) {
+            return Err(refuse("a mount path", text, "neither / nor in or above /etc, /usr, /bin, /lib, /dev, /proc, /sys or /var/run/secrets"));
+        }
+        Ok(MountPath(path))
+    }
+}
+
+/// A socket address to listen on.
+pub(super) struct Listen(pub(super) SocketAddr);
+
+impl FromStr for Listen {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Listen, NameError> {
+        text.parse().map(Listen).map_err(|_| refuse("an address to listen on", text, "an IP address and a port, such as 0.0.0.0:8443"))
+    }
+}
+
+/// `on` or `off`.
+pub(super) struct Switch(pub(super) bool);
+
+impl FromStr for Switch {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Switch, NameError> {
+        match text {
+            "on" => Ok(Switch(true)),
+            "off" => Ok(Switch(false)),
+            _ => Err(refuse("a switch", text, "on or off")),
+        }
+    }
+}
+
+pub(super) struct PullPolicy(pub(super) &'static str);
+
+impl FromStr for PullPolicy {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<PullPolicy, NameError> {
+        ["Always", "IfNotPresent", "Never"]
+            .into_iter()
+            .find(|known| *known == text)
+            .map(PullPolicy)
+            .ok_or_else(|| refuse("an image pull policy", text, "Always, IfNotPresent or Never"))
+    }
+}
+
+pub(super) struct Image(pub(super) String);
+
+impl FromStr for Image {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Image, NameError> {
+        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(refuse("an image", text, "a reference such as registry.example/keyvault-injector:0.1.0"));
+        }
+        Ok(Image(text.to_owned()))
+    }
+}
+
+/// `host` or `host:port`.
+pub(super) struct Host(pub(super) String);
+
+impl FromStr for Host {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Host, NameError> {
+        match format!("https://{text}").parse::<VaultUrl>() {
+            Ok(url) if !text.ends_with('/') => Ok(Host(url.authority())),
+            _ => Err(refuse("a host", text, "a DNS name, perhaps with :port, without https:// and path")),
+        }
+    }
+}
+
+/// `https://host[:port]`, kept without a slash at its end.
+pub(super) struct HttpsOrigin(pub(super) String);
+
+impl FromStr for HttpsOrigin {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<HttpsOrigin, NameError> {
+        match text.parse::<VaultUrl>() {
+            Ok(url) => Ok(HttpsOrigin(url.to_string())),
+            Err(_) => Err(refuse("an https address", text, "https://, a host and perhaps a port: no user, path or query")),
+        }
+    }
+}
+
+/// `http://host[:port]` or `https://host[:port]`: the metadata service speaks plain HTTP.
+pub(super) struct HttpOrigin(pub(super) String);
+
+impl FromStr for HttpOrigin {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<HttpOrigin, NameError> {
+        let https = text.replacen("http://", "https://", 1);
+        match https.parse::<HttpsOrigin>() {
+            Ok(_) => Ok(HttpOrigin(text.trim_end_matches('/').to_owned())),
+            Err(_) => Err(refuse("an http address", text, "http:// or https://, a host and perhaps a port: no user, path or query")),
+        }
+    }
+}
