@@ -1,11 +1,470 @@
-//! The fields of a pod that we read, borrowed from the request.
+//! Every field of a pod that we read, borrowed from the request. Unknown fields are skipped, never written back: patches are explicit.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::annotations::PREFIX;
+use crate::quantity::Quantity;
+
+/// A text borrowed from the request wherever it holds no escape. (`Option<Cow>` would always copy.)
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl Text<'_> {
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor).map(Text)
+    }
+}
+
+/// A list entry that is read, and kept as it stood for the case that it is ours.
+#[derive(Debug)]
+pub struct Raw<'a, T> {
+    /// The bytes of the request.
+    pub raw: &'a RawValue,
+    /// What we read of it.
+    pub view: T,
+}
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Raw<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Raw<'a, T>, D::Error> {
+        let raw = <&'de RawValue>::deserialize(deserializer)?;
+        let view = serde_json::from_str(raw.get()).map_err(serde::de::Error::custom)?;
+        Ok(Raw { raw, view })
+    }
+}
 
 /// A pod as it stands in an admission request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 pub struct PodView<'a> {
-    /// `metadata.name`; empty where the API server has yet to make one.
-    #[serde(default)]
-    pub name: Option<&'a str>,
+    /// Names, annotations, owners.
+    #[serde(borrow, default)]
+    pub metadata: Metadata<'a>,
+    /// Containers, volumes, security.
+    #[serde(borrow)]
+    pub spec: Spec<'a>,
+}
+
+/// `metadata`
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata<'a> {
+    /// Empty where the API server has yet to make one.
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    /// What the name will begin with.
+    #[serde(borrow)]
+    pub generate_name: Option<Text<'a>>,
+    /// May be absent; the request's namespace is the one that holds.
+    #[serde(borrow)]
+    pub namespace: Option<Text<'a>>,
+    /// `None` where there is no map to add to.
+    #[serde(borrow)]
+    pub annotations: Option<PodAnnotations<'a>>,
+    /// Who made the pod.
+    #[serde(borrow)]
+    pub owner_references: Option<Vec<OwnerReference<'a>>>,
+}
+
+/// Who made the pod.
+#[derive(Debug, serde::Deserialize)]
+pub struct OwnerReference<'a> {
+    /// `ReplicaSet`, `Job` …
+    #[serde(borrow)]
+    pub kind: Text<'a>,
+    /// Its name.
+    #[serde(borrow)]
+    pub name: Text<'a>,
+    /// Whether this owner manages the pod.
+    pub controller: Option<bool>,
+}
+
+/// The annotations that concern us.
+#[derive(Debug, Default)]
+pub struct PodAnnotations<'a> {
+    /// Key without our prefix, value; in the order of the request.
+    pub ours: Vec<(Text<'a>, Text<'a>)>,
+    /// Whether the kubelet made this pod from a file of its node.
+    pub mirror: bool,
+}
+
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+impl<'de: 'a, 'a> Deserialize<'de> for PodAnnotations<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PodAnnotations<'a>, D::Error> {
+        struct AnnotationsVisitor<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for AnnotationsVisitor<'a> {
+            type Value = PodAnnotations<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of annotations")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut annotations = PodAnnotations::default();
+                while let Some(key) = map.next_key::<Text<'a>>()? {
+                    if let Some(name) = strip_prefix(key.0.clone()) {
+                        annotations.ours.push((Text(name), map.next_value()?));
+                    } else {
+                        annotations.mirror |= key.as_str() == MIRROR;
+                        map.next_value::<serde::de::IgnoredAny>()?;
+                    }
+                }
+                Ok(annotations)
+            }
+        }
+        deserializer.deserialize_map(AnnotationsVisitor(PhantomData))
+    }
+}
+
+fn strip_prefix(key: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    match key {
+        Cow::Borrowed(key) => key.strip_prefix(PREFIX).map(Cow::Borrowed),
+        Cow::Owned(key) => key.strip_prefix(PREFIX).map(|name| Cow::Owned(name.to_owned())),
+    }
+}
+
+/// `spec`
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec<'a> {
+    /// Empty means `default`.
+    #[serde(borrow)]
+    pub service_account_name: Option<Text<'a>>,
+    /// Which system the pod needs.
+    #[serde(borrow)]
+    pub os: Option<Os<'a>>,
+    /// Labels that its node must have.
+    #[serde(borrow)]
+    pub node_selector: Option<std::collections::BTreeMap<Text<'a>, Text<'a>>>,
+    /// Labels that its node must have, in the longer form.
+    #[serde(borrow)]
+    pub affinity: Option<Affinity<'a>>,
+    /// What holds for all containers.
+    pub security_context: Option<PodSecurity>,
+    /// Pod-level amounts.
+    pub resources: Option<ResourceView>,
+    /// `None` where there is no list to add to.
+    #[serde(borrow)]
+    pub volumes: Option<Vec<Raw<'a, Named<'a>>>>,
+    /// `None` where there is no list to add to.
+    #[serde(borrow)]
+    pub init_containers: Option<Vec<Raw<'a, Container<'a>>>>,
+    /// At least one.
+    #[serde(borrow, default)]
+    pub containers: Vec<Container<'a>>,
+}
+
+/// `spec.os`
+#[derive(Debug, serde::Deserialize)]
+pub struct Os<'a> {
+    /// `linux` or `windows`.
+    #[serde(borrow)]
+    pub name: Text<'a>,
+}
+
+/// Anything with a name.
+#[derive(Debug, serde::Deserialize)]
+pub struct Named<'a> {
+    /// The name.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+}
+
+/// `spec.affinity`, as far as it can demand Windows.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Affinity<'a> {
+    /// Rules about nodes.
+    #[serde(borrow)]
+    pub node_affinity: Option<NodeAffinity<'a>>,
+}
+
+/// `spec.affinity.nodeAffinity`
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeAffinity<'a> {
+    /// The rules that must hold.
+    #[serde(borrow, rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    pub required: Option<NodeSelector<'a>>,
+}
+
+/// Alternatives, one of which must hold.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSelector<'a> {
+    /// The alternatives.
+    #[serde(borrow, default)]
+    pub node_selector_terms: Vec<NodeSelectorTerm<'a>>,
+}
+
+/// One alternative.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSelectorTerm<'a> {
+    /// Its demands.
+    #[serde(borrow)]
+    pub match_expressions: Option<Vec<NodeRequirement<'a>>>,
+}
+
+/// One demand.
+#[derive(Debug, serde::Deserialize)]
+pub struct NodeRequirement<'a> {
+    /// A label.
+    #[serde(borrow)]
+    pub key: Text<'a>,
+    /// `In`, `NotIn` …
+    #[serde(borrow)]
+    pub operator: Text<'a>,
+    /// The label's values.
+    #[serde(borrow)]
+    pub values: Option<Vec<Text<'a>>>,
+}
+
+/// `spec.securityContext`
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSecurity {
+    /// The UID of containers that set none.
+    pub run_as_user: Option<i64>,
+    /// The group that volumes belong to.
+    pub fs_group: Option<i64>,
+}
+
+/// A container or init container.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Container<'a> {
+    /// Unique in the pod.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// What holds for this container.
+    pub security_context: Option<ContainerSecurity>,
+    /// Its amounts.
+    pub resources: Option<ResourceView>,
+    /// `None` where there is no list to add to.
+    #[serde(borrow)]
+    pub volume_mounts: Option<Vec<Raw<'a, VolumeMount<'a>>>>,
+}
+
+/// `securityContext` of a container.
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerSecurity {
+    /// Its UID.
+    pub run_as_user: Option<i64>,
+}
+
+/// A volume in a container.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeMount<'a> {
+    /// The volume.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// Where it appears.
+    #[serde(borrow, default)]
+    pub mount_path: Text<'a>,
+    /// Whether it cannot be written.
+    pub read_only: Option<bool>,
+    /// A part of the volume.
+    #[serde(borrow)]
+    pub sub_path: Option<Text<'a>>,
+    /// A part of the volume, with variables.
+    #[serde(borrow)]
+    pub sub_path_expr: Option<Text<'a>>,
+}
+
+/// `resources`
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+pub struct ResourceView {
+    /// What is reserved.
+    pub requests: Option<AmountsView>,
+    /// What is the most.
+    pub limits: Option<AmountsView>,
+}
+
+/// One side of [`ResourceView`].
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+pub struct AmountsView {
+    /// In cores.
+    pub cpu: Option<AnyQuantity>,
+    /// In bytes.
+    pub memory: Option<AnyQuantity>,
+    /// In bytes.
+    #[serde(rename = "ephemeral-storage")]
+    pub ephemeral_storage: Option<AnyQuantity>,
+}
+
+/// A quantity as manifests have it: text, or a bare number.
+#[derive(Clone, Debug)]
+pub struct AnyQuantity(pub Quantity);
+
+impl<'de> Deserialize<'de> for AnyQuantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AnyQuantity, D::Error> {
+        struct QuantityVisitor;
+        impl Visitor<'_> for QuantityVisitor {
+            type Value = AnyQuantity;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a resource quantity")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<AnyQuantity, E> {
+                text.parse().map(AnyQuantity).map_err(E::custom)
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<AnyQuantity, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<AnyQuantity, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<AnyQuantity, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+        deserializer.deserialize_any(QuantityVisitor)
+    }
+}
+
+impl PodView<'_> {
+    /// Our annotations as they stand: key without prefix, value.
+    pub fn our_annotations(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.metadata.annotations.iter().flat_map(|annotations| &annotations.ours).map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The ServiceAccount that the pod runs as.
+    #[must_use]
+    pub fn service_account_name(&self) -> &str {
+        self.spec.service_account_name.as_ref().map(Text::as_str).filter(|name| !name.is_empty()).unwrap_or("default")
+    }
+
+    /// The controller that made the pod, as kind and name.
+    #[must_use]
+    pub fn owner(&self) -> Option<(&str, &str)> {
+        let owners = self.metadata.owner_references.iter().flatten();
+        owners.filter(|owner| owner.controller == Some(true)).map(|owner| (owner.kind.as_str(), owner.name.as_str())).next()
+    }
+
+    /// Init containers as they stand.
+    pub fn init_containers(&self) -> impl Iterator<Item = &Container<'_>> {
+        self.spec.init_containers.iter().flatten().map(|container| &container.view)
+    }
+
+    /// Whether the pod can only run on Windows.
+    #[must_use]
+    pub fn is_windows(&self) -> bool {
+        let spec = &self.spec;
+        let selected = spec.node_selector.iter().flatten().any(|(key, value)| is_os_label(key.as_str()) && value.as_str() == "windows");
+        selected || spec.os.as_ref().is_some_and(|os| os.name.as_str() == "windows") || spec.affinity.as_ref().is_some_and(demands_windows)
+    }
+}
+
+fn is_os_label(key: &str) -> bool {
+    matches!(key, "kubernetes.io/os" | "beta.kubernetes.io/os")
+}
+
+/// Whether every alternative of the required node affinity takes only Windows nodes.
+fn demands_windows(affinity: &Affinity<'_>) -> bool {
+    let Some(required) = affinity.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref()) else { return false };
+    let only_windows = |values: &[Text<'_>]| !values.is_empty() && values.iter().all(|value| value.as_str() == "windows");
+    let demands = |rule: &NodeRequirement<'_>| {
+        is_os_label(rule.key.as_str()) && rule.operator.as_str() == "In" && rule.values.as_deref().is_some_and(only_windows)
+    };
+    !required.node_selector_terms.is_empty() && required.node_selector_terms.iter().all(|term| term.match_expressions.iter().flatten().any(demands))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(json: &str) -> PodView<'_> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn texts_are_borrowed_unless_they_hold_escapes() {
+        let pod = pod(r#"{"metadata":{"name":"plain","namespace":"a\nb"},"spec":{}}"#);
+        assert!(matches!(pod.metadata.name, Some(Text(Cow::Borrowed("plain")))));
+        assert_eq!(pod.metadata.namespace.unwrap().as_str(), "a\nb");
+    }
+
+    #[test]
+    fn null_and_absent_are_the_same() {
+        let pod = pod(
+            r#"{"metadata":{"annotations":null,"ownerReferences":null},"spec":{"volumes":null,"initContainers":null,"securityContext":null,"containers":[{"name":"a","volumeMounts":null,"resources":null}]}}"#,
+        );
+        assert!(pod.metadata.annotations.is_none() && pod.spec.volumes.is_none() && pod.spec.containers[0].volume_mounts.is_none());
+        assert_eq!(pod.service_account_name(), "default");
+    }
+
+    #[test]
+    fn only_our_annotations_are_kept() {
+        let pod =
+            pod(r#"{"metadata":{"annotations":{"a/b":"c","keyvault-injector.io/vau\u006ct":"v","kubernetes.io/config.mirror":"x"}},"spec":{}}"#);
+        assert_eq!(pod.our_annotations().collect::<Vec<_>>(), [("vault", "v")]);
+        assert!(pod.metadata.annotations.unwrap().mirror);
+    }
+
+    #[test]
+    fn windows_is_seen_wherever_it_is_demanded() {
+        let demand = |key: &str, operator: &str| {
+            format!(
+                r#"{{"spec":{{"affinity":{{"nodeAffinity":{{"requiredDuringSchedulingIgnoredDuringExecution":{{"nodeSelectorTerms":[{{"matchExpressions":[{{"key":"{key}","operator":"{operator}","values":["windows"]}}]}}]}}}}}}}}}}"#
+            )
+        };
+        for (json, expected) in [
+            (r#"{"spec":{"os":{"name":"windows"}}}"#.to_owned(), true),
+            (r#"{"spec":{"nodeSelector":{"kubernetes.io/os":"windows"}}}"#.to_owned(), true),
+            (r#"{"spec":{"nodeSelector":{"beta.kubernetes.io/os":"windows"}}}"#.to_owned(), true),
+            (demand("kubernetes.io/os", "In"), true),
+            (demand("kubernetes.io/os", "NotIn"), false),
+            (demand("team", "In"), false),
+            (r#"{"spec":{"os":{"name":"linux"},"nodeSelector":{"kubernetes.io/os":"linux"}}}"#.to_owned(), false),
+        ] {
+            assert_eq!(pod(&json).is_windows(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_texts_or_numbers() {
+        let pod = pod(r#"{"spec":{"containers":[{"name":"a","resources":{"limits":{"cpu":1,"memory":"1Gi"},"requests":{"cpu":0.5}}}]}}"#);
+        let resources = pod.spec.containers[0].resources.clone().unwrap();
+        assert_eq!(resources.limits.unwrap().cpu.unwrap().0, "1000m".parse().unwrap());
+        assert_eq!(resources.requests.unwrap().cpu.unwrap().0, "500m".parse().unwrap());
+    }
 }
