@@ -13,7 +13,6 @@ use crate::reference::VaultLocator;
 mod parse;
 mod texts;
 
-pub(crate) use parse::resources;
 pub(crate) use texts::{Deadline, MountPath};
 
 /// The longest extra CA, in bytes: it travels in every plan.

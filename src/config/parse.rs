@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::texts::{Deadline, Host, HttpOrigin, HttpsOrigin, Image, Listen, MountPath, PullPolicy, Switch};
+use super::texts::{Deadline, Host, HttpOrigin, HttpsOrigin, Listen, MountPath, PullPolicy, Switch};
 use super::{
     AgentConfig, Amounts, Config, ConfigError, Defaults, Features, IdentityKind, Policy, PolicyMode, Refresh, Resources, ServerConfig, TlsSource,
 };
 use crate::cloud::Cloud;
 use crate::duration::Span;
 use crate::names::{AbsolutePath, LogLevel};
+use crate::texts::Image;
 use crate::yaml::{Kind, Node};
 use crate::yaml_fields::{Fields, Problems, parse_node};
 
@@ -185,8 +186,8 @@ fn policy(fields: &mut Fields<'_>, problems: &mut Problems) -> Policy {
     }
 }
 
-/// Reads `{requests: {…}, limits: {…}}`, in the file and in the annotation alike.
-pub(crate) fn resources(node: &Node, path: &str, problems: &mut Problems) -> Resources {
+/// Reads `{requests: {…}, limits: {…}}`.
+fn resources(node: &Node, path: &str, problems: &mut Problems) -> Resources {
     let Some(mut fields) = Fields::of(node, path, problems) else { return Resources::default() };
     let mut amounts = |key| {
         let Some(mut below) = fields.map(key, problems) else { return Amounts::default() };
@@ -201,6 +202,21 @@ pub(crate) fn resources(node: &Node, path: &str, problems: &mut Problems) -> Res
     let resources = Resources { requests: amounts("requests"), limits: amounts("limits") };
     fields.finish(problems);
     resources
+}
+
+impl std::str::FromStr for Resources {
+    type Err = String;
+
+    /// The annotation's text: the same YAML map as in the file.
+    fn from_str(text: &str) -> Result<Resources, String> {
+        let node = Node::parse(text).map_err(|error| error.to_string())?;
+        let mut problems = Problems::default();
+        let resources = resources(&node, "", &mut problems);
+        if problems.0.is_empty() {
+            return Ok(resources);
+        }
+        Err(problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
 }
 
 impl Resources {

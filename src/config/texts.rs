@@ -125,19 +125,6 @@ impl FromStr for PullPolicy {
     }
 }
 
-pub(super) struct Image(pub(super) String);
-
-impl FromStr for Image {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Image, NameError> {
-        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(refuse("an image", text, "a reference such as registry.example/keyvault-injector:0.1.0"));
-        }
-        Ok(Image(text.to_owned()))
-    }
-}
-
 /// `host` or `host:port`.
 pub(super) struct Host(pub(super) String);
 

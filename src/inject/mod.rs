@@ -1,9 +1,29 @@
-//! The pure core: a pod and its defaults in, a patch or a denial out.
+//! The pure core: a pod and its defaults in, a patch or a denial out. No clock, disk, network or async.
+//!
+//! Annotations → [`settings`] → [`views`] → [`planning`] → [`container`] → [`patch`]. The plan is computed from annotations alone, on every
+//! pass; what an earlier pass left is recognised by [`ours`] and only the difference is emitted.
 
+mod available;
+mod container;
+mod findings;
+mod identity;
+mod merge;
+mod ours;
+mod patch;
+mod planning;
+mod provenance;
+mod resources;
+mod settings;
+mod sources;
+mod views;
+
+use crate::annotations::{Annotations, Key};
 use crate::config::Config;
 use crate::pod::PodView;
+use findings::Findings;
+use sources::Sources;
 
-/// The annotations of the pod's Namespace that carry our prefix (keys without the prefix).
+/// The annotations of the pod's Namespace that carry our prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamespaceDefaults {
     /// The namespace the pod is created in, from the request.
@@ -15,6 +35,8 @@ pub struct NamespaceDefaults {
 /// What the pod's ServiceAccount says of its Azure identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceAccountDefaults {
+    /// Whether the ServiceAccount was found.
+    pub found: bool,
     /// `azure.workload.identity/client-id`.
     pub client_id: Option<String>,
     /// `azure.workload.identity/tenant-id`.
@@ -69,7 +91,7 @@ impl Outcome {
 
 /// Why a pod is refused: every problem at once, in words for its author. `Display` is the whole text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("keyvault-injector: {}", problems.join("\n"))]
+#[error("{}", text(problems))]
 pub struct Denial {
     /// One line each.
     pub problems: Vec<String>,
@@ -77,17 +99,101 @@ pub struct Denial {
     pub rests_on_absence: bool,
 }
 
+fn text(problems: &[String]) -> String {
+    let count = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
+    let lines: String = problems.iter().map(|problem| format!("\n- {problem}")).collect();
+    format!("keyvault-injector found {count} with this pod:{lines}")
+}
+
 /// Decides what happens to a pod.
 ///
 /// # Errors
 /// A [`Denial`] where anything that the pod asks for is wrong or forbidden.
-pub fn inject(_pod: &PodView<'_>, _namespace: &NamespaceDefaults, _account: &ServiceAccountDefaults, _config: &Config) -> Result<Injection, Denial> {
+pub fn inject(pod: &PodView<'_>, namespace: &NamespaceDefaults, account: &ServiceAccountDefaults, config: &Config) -> Result<Injection, Denial> {
+    if pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.mirror) {
+        return Ok(untouched(Outcome::Mirror, Vec::new()));
+    }
+    let (annotations, unknown) = Annotations::read(pod.our_annotations());
+    if annotations.get(Key::Inject) == Some("false") {
+        return Ok(untouched(Outcome::OptedOut, Vec::new()));
+    }
+    let mut findings = Findings::new(unknown);
+    if let Some(other) = annotations.get(Key::Inject).filter(|text| *text != "true") {
+        findings.problem(format!("annotation {}: {other:?} is neither \"true\" nor \"false\"", Key::Inject.annotation()));
+    }
+    if !annotations.keys().any(Key::asks) {
+        return match findings.deny() {
+            Some(denial) => Err(denial),
+            None => Ok(untouched(Outcome::NotAsked, idle_warnings(&annotations))),
+        };
+    }
+    if pod.is_windows() {
+        findings.problem(
+            "the pod is for Windows, and the agent runs on Linux only: remove the content annotations, or move the containers to Linux nodes",
+        );
+    }
+    let sources = Sources::new(annotations, namespace);
+    let mut injection = asked(pod, &sources, account, config, findings)?;
+    injection.namespace_problems = sources.namespace_problems();
+    Ok(injection)
+}
+
+/// The way of a pod that asks for something.
+fn asked(
+    pod: &PodView<'_>,
+    sources: &Sources<'_>,
+    account: &ServiceAccountDefaults,
+    config: &Config,
+    mut findings: Findings,
+) -> Result<Injection, Denial> {
+    let settings = settings::read(sources, config, &mut findings);
+    let identity = identity::resolve(pod, sources, account, config, &mut findings);
+    let ours = ours::find(pod, &mut findings);
+    let views = views::arrange(pod, &settings, config, &mut findings);
+    let plan = planning::plan(&settings, &views, identity, config, &mut findings);
+    let resources = resources::of_agent(pod, &settings, &views, &mut findings);
+    let plan = match (findings.deny(), plan) {
+        (Some(denial), _) => return Err(denial),
+        (None, Some(plan)) => plan,
+        (None, None) => {
+            return Err(Denial {
+                problems: vec!["the plan could not be written; please report this pod's annotations".into()],
+                rests_on_absence: false,
+            });
+        }
+    };
+    provenance::judge(pod, &ours, &plan, config, &mut findings);
+    let wanted = patch::Wanted {
+        agent: container::agent(&plan, &views, &resources, config),
+        volumes: container::volumes(&plan, &views, config),
+        views: &views,
+        mount_path: &settings.mount_path,
+    };
+    let mut operations = patch::difference(pod, &ours, &wanted);
+    patch::annotate(pod, &plan.status, &findings.warnings, &mut operations);
     Ok(Injection {
-        patch: json_patch::Patch(Vec::new()),
-        outcome: Outcome::NotAsked,
-        warnings: Vec::new(),
-        audit: Vec::new(),
+        outcome: if operations.is_empty() { Outcome::Unchanged } else { Outcome::Injected },
+        patch: operations.into_patch(),
+        warnings: findings.warnings,
+        audit: vec![("objects", plan.objects)],
         namespace_problems: Vec::new(),
-        policy_findings: 0,
+        policy_findings: findings.policy_findings,
     })
+}
+
+fn untouched(outcome: Outcome, warnings: Vec<String>) -> Injection {
+    Injection { patch: json_patch::Patch(Vec::new()), outcome, warnings, audit: Vec::new(), namespace_problems: Vec::new(), policy_findings: 0 }
+}
+
+/// Known keys that ask for nothing are most likely an oversight.
+fn idle_warnings(annotations: &Annotations<'_>) -> Vec<String> {
+    let idle: Vec<String> = annotations.keys().filter(|key| *key != Key::Inject).map(Key::annotation).collect();
+    if idle.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "nothing is injected: {} asks for no object; add {} (or certificates, keys, env, templates)",
+        idle.join(", "),
+        Key::Secrets.annotation()
+    )]
 }

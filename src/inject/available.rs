@@ -1,0 +1,34 @@
+//! What parses already and is not carried out yet. Each arm is the one place to lift a denial.
+
+use super::findings::Findings;
+
+/// A part of the contract that a later version carries out.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Feature {
+    Certificates,
+    Keys,
+    Env,
+    Templates,
+    Select,
+    Refresh,
+    OnChange,
+    PodIdentity,
+    ServicePrincipal,
+    AgentImage,
+}
+
+/// Denies what is not available yet, saying what to do until then. `place` names where it was asked for.
+pub(super) fn require(feature: Feature, place: &str, findings: &mut Findings) {
+    let until_then = match feature {
+        Feature::Certificates => "name the certificate under secrets: its backing secret has the same name and holds key and chain",
+        Feature::Keys => "remove the annotation",
+        Feature::Env => "take the values from files: name the secrets under secrets",
+        Feature::Templates => "let the program read the single files: name the secrets under secrets",
+        Feature::Select => "name the secrets one by one",
+        Feature::Refresh => "write off: files are fetched once, at the start of the pod",
+        Feature::OnChange => "write none: files do not change while the pod runs",
+        Feature::PodIdentity | Feature::ServicePrincipal => "use workload-identity",
+        Feature::AgentImage => "remove it: only the operator chooses the agent's image",
+    };
+    findings.problem(format!("{place}: not available yet in this version; {until_then}"));
+}

@@ -1,0 +1,66 @@
+//! The injected container and its volumes, as JSON.
+
+use serde_json::{Map, Value, json};
+
+use super::identity::{TOKEN_DIRECTORY, TOKEN_PATH};
+use super::ours::{AGENT, TOKEN_VOLUME};
+use super::planning::{Planned, volume_name};
+use super::resources::volume_mebibytes;
+use super::views::Views;
+use crate::config::{Amounts, Config, Resources};
+use crate::plan::PLAN_VARIABLE;
+
+/// How long a projected token lives; the kubelet renews it at 80 % of that.
+const TOKEN_SECONDS: u32 = 3600;
+
+/// The init container that fetches.
+pub(super) fn agent(plan: &Planned, views: &Views<'_>, resources: &Resources, config: &Config) -> Value {
+    let mut container = json!({ "name": AGENT, "image": config.agent.image });
+    if let Some(policy) = &config.agent.image_pull_policy {
+        container["imagePullPolicy"] = json!(policy);
+    }
+    container["command"] = json!(["/keyvault-agent", "fetch"]);
+    container["env"] = json!([{ "name": PLAN_VARIABLE, "value": plan.json }]);
+    container["securityContext"] = security_context(views.run_as_user);
+    container["resources"] = json!({ "requests": amounts(&resources.requests), "limits": amounts(&resources.limits) });
+    container["terminationMessagePolicy"] = json!("File");
+    container["volumeMounts"] = Value::Array(mounts(plan));
+    container
+}
+
+fn security_context(run_as_user: Option<i64>) -> Value {
+    let mut context = json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "runAsNonRoot": true });
+    if let Some(uid) = run_as_user {
+        context["runAsUser"] = json!(uid);
+    }
+    context["capabilities"] = json!({ "drop": ["ALL"] });
+    context["seccompProfile"] = json!({ "type": "RuntimeDefault" });
+    context
+}
+
+fn amounts(amounts: &Amounts) -> Value {
+    let named = [("cpu", &amounts.cpu), ("memory", &amounts.memory), ("ephemeral-storage", &amounts.ephemeral_storage)];
+    let present = named.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), json!(amount.as_ref()?.to_string()))));
+    Value::Object(present.collect::<Map<_, _>>())
+}
+
+fn mounts(plan: &Planned) -> Vec<Value> {
+    let files = plan.directories.iter().enumerate().map(|(index, path)| json!({ "name": volume_name(index), "mountPath": path }));
+    let token = plan.needs_token.then(|| json!({ "name": TOKEN_VOLUME, "mountPath": TOKEN_DIRECTORY, "readOnly": true }));
+    files.chain(token).collect()
+}
+
+/// One memory volume for each view, and the projected token.
+pub(super) fn volumes(plan: &Planned, views: &Views<'_>, config: &Config) -> Vec<Value> {
+    let files = views.views.iter().enumerate().map(|(index, view)| {
+        json!({ "name": volume_name(index), "emptyDir": { "medium": "Memory", "sizeLimit": format!("{}Mi", volume_mebibytes(view.files.len())) } })
+    });
+    let source = json!({ "audience": config.cloud.federation_audience, "expirationSeconds": TOKEN_SECONDS, "path": TOKEN_PATH });
+    let token = plan.needs_token.then(|| json!({ "name": TOKEN_VOLUME, "projected": { "sources": [{ "serviceAccountToken": source }] } }));
+    files.chain(token).collect()
+}
+
+/// The mount of a view in a container that is given it.
+pub(super) fn consumer_mount(view: usize, mount_path: &str) -> Value {
+    json!({ "name": volume_name(view), "mountPath": mount_path, "readOnly": true })
+}

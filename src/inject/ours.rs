@@ -1,0 +1,128 @@
+//! What an earlier pass left in a pod: recognised by name and shape, never believed.
+
+use serde_json::Value;
+
+use super::findings::Findings;
+use super::views::{Place, containers};
+use crate::annotations::Key;
+use crate::plan::PLAN_VARIABLE;
+use crate::pod::{PodView, Raw, VolumeMount};
+
+/// The name of the injected container.
+pub(super) const AGENT: &str = "keyvault-agent";
+/// The volume with the projected token.
+pub(super) const TOKEN_VOLUME: &str = "keyvault-token";
+/// What the volumes of views are called, alone or with `-2`, `-3` …; those of environment values come later.
+const VOLUME_FAMILIES: [&str; 2] = ["keyvault-files", "keyvault-env"];
+
+/// Everything of ours in a pod as it came in.
+#[derive(Debug, Default)]
+pub(super) struct Ours {
+    /// Position in `spec.initContainers`, and the container as it stands.
+    pub(super) agent: Option<(usize, Value)>,
+    /// Position in `spec.volumes`, and the volume as it stands.
+    pub(super) volumes: Vec<(usize, Value)>,
+    /// Mounts in containers that are not ours.
+    pub(super) mounts: Vec<OurMount>,
+}
+
+/// A mount of one of our volumes in a container that is not ours.
+#[derive(Debug)]
+pub(super) struct OurMount {
+    pub(super) place: Place,
+    /// Position in `volumeMounts`.
+    pub(super) index: usize,
+    pub(super) value: Value,
+}
+
+/// Whether a volume name is reserved for us.
+pub(super) fn is_our_volume(name: &str) -> bool {
+    name == TOKEN_VOLUME || is_view(name)
+}
+
+fn is_view(name: &str) -> bool {
+    VOLUME_FAMILIES.iter().any(|family| match name.strip_prefix(family) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('-').is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())),
+        None => false,
+    })
+}
+
+/// Finds what is ours. An entry with our name that is not of our shape is somebody else's, and a problem.
+pub(super) fn find(pod: &PodView<'_>, findings: &mut Findings) -> Ours {
+    let mut ours = Ours { agent: agent(pod, findings), ..Ours::default() };
+    let injected = ours.agent.is_some();
+    for (index, volume) in pod.spec.volumes.iter().flatten().enumerate() {
+        let name = volume.view.name.as_str();
+        if !is_our_volume(name) {
+            continue;
+        }
+        match value(volume) {
+            Some(value) if injected && is_volume_shape(name, &value) => ours.volumes.push((index, value)),
+            _ => findings.problem(format!("the pod has a volume {name}, a name that belongs to keyvault-injector: rename the volume")),
+        }
+    }
+    for consumer in containers(pod) {
+        for (index, mount) in consumer.container.volume_mounts.iter().flatten().enumerate() {
+            let name = mount.view.name.as_str();
+            if !is_our_volume(name) {
+                continue;
+            }
+            match value(mount) {
+                Some(value) if injected && is_mount_shape(&mount.view) => ours.mounts.push(OurMount { place: consumer.place, index, value }),
+                _ => findings.problem(format!(
+                    "container {} mounts volume {name}, which belongs to keyvault-injector: remove the mount (containers are given files by {})",
+                    consumer.container.name.as_str(),
+                    Key::Containers.annotation()
+                )),
+            }
+        }
+    }
+    ours
+}
+
+fn agent(pod: &PodView<'_>, findings: &mut Findings) -> Option<(usize, Value)> {
+    if pod.spec.containers.iter().any(|container| container.name.as_str() == AGENT) {
+        findings.problem(format!("the pod has a container {AGENT}, a name that belongs to keyvault-injector: rename the container"));
+    }
+    let (index, container) = pod.spec.init_containers.iter().flatten().enumerate().find(|(_, container)| container.view.name.as_str() == AGENT)?;
+    let value = value(container).filter(is_agent_shape);
+    if value.is_none() {
+        findings.problem(format!(
+            "the pod has an init container {AGENT} that keyvault-injector did not make: rename it, or remove it if it is left from a copied pod"
+        ));
+    }
+    value.map(|value| (index, value))
+}
+
+fn value<T>(entry: &Raw<'_, T>) -> Option<Value> {
+    serde_json::from_str(entry.raw.get()).ok()
+}
+
+/// Every field that we set whatever the pod; their values are overwritten anyway.
+fn is_agent_shape(container: &Value) -> bool {
+    let security = &container["securityContext"];
+    let plan = |variable: &Value| variable["name"] == PLAN_VARIABLE && variable["value"].is_string();
+    container["image"].is_string()
+        && container["command"][0] == "/keyvault-agent"
+        && container["env"].as_array().is_some_and(|variables| variables.iter().any(plan))
+        && ["allowPrivilegeEscalation", "readOnlyRootFilesystem", "runAsNonRoot"].iter().all(|field| security[field].is_boolean())
+        && security["capabilities"]["drop"].is_array()
+        && security["seccompProfile"]["type"].is_string()
+        && container["resources"].is_object()
+        && container["terminationMessagePolicy"].is_string()
+        && container["volumeMounts"].is_array()
+}
+
+fn is_volume_shape(name: &str, volume: &Value) -> bool {
+    if name == TOKEN_VOLUME {
+        let sources = volume["projected"]["sources"].as_array();
+        return sources.is_some_and(|sources| sources.len() == 1 && sources[0]["serviceAccountToken"]["path"].is_string());
+    }
+    volume["emptyDir"]["medium"] == "Memory" && volume["emptyDir"]["sizeLimit"].is_string()
+}
+
+/// The token is mounted in no container but ours.
+fn is_mount_shape(mount: &VolumeMount<'_>) -> bool {
+    is_view(mount.name.as_str()) && mount.read_only == Some(true) && mount.sub_path.is_none() && mount.sub_path_expr.is_none()
+}

@@ -1,0 +1,128 @@
+//! From settings and views to the plan that the agent carries out.
+
+use super::findings::Findings;
+use super::settings::{FileReference, Settings};
+use super::views::Views;
+use crate::annotations::Key;
+use crate::config::Config;
+use crate::names::{AbsolutePath, ObjectKind, ObjectName, ObjectVersion};
+use crate::plan::{Directory, Entry, Fetch, Identity, MAX_PLAN_BYTES, Object, Plan, PlanCloud, Value};
+use crate::reference::Target;
+
+/// A plan with everything that is derived from it.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) directories: Vec<String>,
+    /// The plan as the environment variable carries it.
+    pub(super) json: String,
+    /// The `status` annotation.
+    pub(super) status: String,
+    /// The objects' addresses, for the audit log.
+    pub(super) objects: String,
+    /// Whether the agent needs the projected ServiceAccount token.
+    pub(super) needs_token: bool,
+}
+
+/// The name of the volume of the view at `index`, and of its folder in the agent's container.
+pub(super) fn volume_name(index: usize) -> String {
+    if index == 0 { "keyvault-files".to_owned() } else { format!("keyvault-files-{}", index + 1) }
+}
+
+/// Where the agent writes the view at `index`.
+fn agent_path(index: usize) -> String {
+    if index == 0 { "/keyvault/files".to_owned() } else { format!("/keyvault/files-{}", index + 1) }
+}
+
+/// `None` where the identity is missing: there is a problem already.
+pub(super) fn plan(settings: &Settings, views: &Views<'_>, identity: Option<Identity>, config: &Config, findings: &mut Findings) -> Option<Planned> {
+    let mut plan = Plan::new(cloud(settings, config), identity?, settings.deadline);
+    plan.extra_ca.clone_from(&config.agent.extra_ca);
+    plan.log_level = settings.log_level;
+    let ids = fetches(settings, views, &mut plan);
+    for (index, view) in views.views.iter().enumerate() {
+        let entries = view.files.iter().map(|file| entry(&settings.files[*file], ids[*file], settings, view.mode)).collect();
+        plan.directories.push(Directory { path: agent_path(index).parse::<AbsolutePath>().ok()?, entries });
+    }
+    let json = plan.to_json().ok()?;
+    if json.len() > MAX_PLAN_BYTES {
+        findings.problem(format!(
+            "the plan would be {} bytes long and {MAX_PLAN_BYTES} are possible: name fewer objects in {}",
+            json.len(),
+            Key::Secrets.annotation()
+        ));
+    }
+    Some(Planned {
+        directories: plan.directories.iter().map(|directory| directory.path.to_string()).collect(),
+        status: format!("injected plan=sha256:{}", digest(&json)),
+        json,
+        objects: objects(&plan),
+        needs_token: matches!(plan.identity, Identity::WorkloadIdentity { .. }),
+    })
+}
+
+fn cloud(settings: &Settings, config: &Config) -> PlanCloud {
+    let mut allowed: Vec<String> =
+        settings.files.iter().filter(|file| !config.cloud.is_vault(&file.vault)).map(|file| file.vault.authority()).collect();
+    allowed.sort();
+    allowed.dedup();
+    PlanCloud {
+        authority_host: config.cloud.authority_host.clone(),
+        resource: config.cloud.resource.clone(),
+        verify_challenge: config.cloud.verify_challenge,
+        allowed_vault_hosts: allowed,
+    }
+}
+
+fn named(reference: &FileReference) -> Option<(&ObjectName, Option<&ObjectVersion>)> {
+    match &reference.reference.target {
+        Target::Object { name, version, .. } => Some((name, version.as_ref())),
+        Target::Select { .. } => None,
+    }
+}
+
+/// Adds each object once and says, for each file, which fetch it comes from. Key Vault compares names without regard to case.
+fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<usize> {
+    let is_given = |index: usize| views.views.iter().any(|view| view.files.contains(&index));
+    let mut ids = vec![0; settings.files.len()];
+    for (index, file) in settings.files.iter().enumerate().filter(|(index, _)| is_given(*index)) {
+        let Some((name, version)) = named(file) else { continue };
+        let same_version =
+            |other: Option<&ObjectVersion>| other.map(|v| v.as_str().to_ascii_lowercase()) == version.map(|v| v.as_str().to_ascii_lowercase());
+        let same = |fetch: &Fetch| {
+            fetch.object.vault == file.vault
+                && fetch.object.name.as_str().eq_ignore_ascii_case(name.as_str())
+                && same_version(fetch.object.version.as_ref())
+        };
+        ids[index] = plan.fetch.iter().position(same).unwrap_or_else(|| {
+            let object = Object { vault: file.vault.clone(), name: name.clone(), version: version.cloned(), optional: true };
+            plan.fetch.push(Fetch { id: plan.fetch.len().to_string(), kind: ObjectKind::Secret, object });
+            plan.fetch.len() - 1
+        });
+        // One reference that needs the object is enough.
+        plan.fetch[ids[index]].object.optional &= file.reference.optional;
+    }
+    ids
+}
+
+fn entry(file: &FileReference, id: usize, settings: &Settings, mode: crate::names::FileMode) -> Entry {
+    let reference = &file.reference;
+    Entry {
+        file: file.file.clone(),
+        mode: reference.mode.or(settings.file_mode).unwrap_or(mode),
+        value: Value::Object { id: id.to_string(), property: reference.property.clone(), encoding: reference.encoding },
+    }
+}
+
+fn objects(plan: &Plan) -> String {
+    let address = |fetch: &Fetch| {
+        let version = fetch.object.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
+        format!("{}/{}/{}{version}", fetch.object.vault, fetch.kind.collection(), fetch.object.name)
+    };
+    plan.fetch.iter().map(address).collect::<Vec<_>>().join(" ")
+}
+
+/// The first eight hexadecimal digits of SHA-256: enough to tell plans apart.
+fn digest(json: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, json.as_bytes());
+    digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}

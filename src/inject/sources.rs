@@ -1,0 +1,98 @@
+//! Where a setting may stand: on the pod, on its Namespace, in the configuration. The first that speaks holds.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::NamespaceDefaults;
+use super::findings::Findings;
+use crate::annotations::{Annotations, Key, PREFIX};
+use crate::config::{Deadline, IdentityKind, MountPath, Refresh, Resources};
+use crate::names::{FileMode, Guid};
+use crate::reference::VaultLocator;
+
+/// The annotations of a pod and of its Namespace.
+pub(super) struct Sources<'a> {
+    pub(super) pod: Annotations<'a>,
+    namespace: Annotations<'a>,
+    namespace_name: &'a str,
+    namespace_unknown: Vec<String>,
+}
+
+impl<'a> Sources<'a> {
+    pub(super) fn new(pod: Annotations<'a>, defaults: &'a NamespaceDefaults) -> Sources<'a> {
+        let pairs = defaults.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let (namespace, namespace_unknown) = Annotations::read(pairs);
+        Sources { pod, namespace, namespace_name: &defaults.name, namespace_unknown }
+    }
+
+    /// The namespace's name.
+    pub(super) fn namespace_name(&self) -> &'a str {
+        self.namespace_name
+    }
+
+    /// A setting of the pod, else of its Namespace. A value that does not parse is a problem that names where it stands.
+    pub(super) fn get<T: FromStr<Err: fmt::Display>>(&self, key: Key, findings: &mut Findings) -> Option<T> {
+        if self.pod.get(key).is_some() { self.of_pod(key, findings) } else { self.of_namespace(key, findings) }
+    }
+
+    /// A setting of the pod alone.
+    pub(super) fn of_pod<T: FromStr<Err: fmt::Display>>(&self, key: Key, findings: &mut Findings) -> Option<T> {
+        self.pod.get(key).and_then(|text| keep(text, || key.annotation(), findings))
+    }
+
+    /// A default of the Namespace alone.
+    pub(super) fn of_namespace<T: FromStr<Err: fmt::Display>>(&self, key: Key, findings: &mut Findings) -> Option<T> {
+        let text = self.namespace.get(key).filter(|_| key.is_namespace_default())?;
+        keep(text, || format!("{} of Namespace {}", key.annotation(), self.namespace_name), findings)
+    }
+
+    /// What is wrong with the Namespace's annotations, whether or not this pod uses them.
+    pub(super) fn namespace_problems(&self) -> Vec<String> {
+        let mut problems = self.namespace_unknown.clone();
+        for key in self.namespace.keys() {
+            let text = self.namespace.get(key).unwrap_or_default();
+            if !key.is_namespace_default() {
+                problems.push(format!("annotation {PREFIX}{} has no meaning on a Namespace: set it on the pod", key.name()));
+            } else if let Err(error) = check(key, text) {
+                problems.push(format!("annotation {}: {error}", key.annotation()));
+            }
+        }
+        problems.iter().map(|problem| format!("Namespace {}: {problem}", self.namespace_name)).collect()
+    }
+}
+
+fn keep<T: FromStr<Err: fmt::Display>>(text: &str, place: impl Fn() -> String, findings: &mut Findings) -> Option<T> {
+    text.parse().map_err(|error| findings.problem(format!("annotation {}: {error}", place()))).ok()
+}
+
+/// Whether a text is right for a key that a Namespace may carry.
+fn check(key: Key, text: &str) -> Result<(), String> {
+    fn parses<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(), String> {
+        text.parse::<T>().map(drop).map_err(|error| error.to_string())
+    }
+    match key {
+        Key::Vault => parses::<VaultLocator>(text),
+        Key::MountPath => parses::<MountPath>(text),
+        Key::FileMode => parses::<FileMode>(text),
+        Key::Identity => parses::<IdentityKind>(text),
+        Key::ClientId | Key::TenantId => parses::<Guid>(text),
+        Key::Refresh => parses::<Refresh>(text),
+        Key::Deadline => parses::<Deadline>(text),
+        Key::AgentResources => parses::<Resources>(text),
+        Key::Secrets
+        | Key::Certificates
+        | Key::Keys
+        | Key::Env
+        | Key::Templates
+        | Key::Containers
+        | Key::PodIdentityBinding
+        | Key::ServicePrincipalSecret
+        | Key::OnChange
+        | Key::EnvDelivery
+        | Key::AgentImage
+        | Key::AgentLogLevel
+        | Key::Inject
+        | Key::Status
+        | Key::Warnings => Ok(()),
+    }
+}

@@ -1,0 +1,250 @@
+//! Which container sees which files: containers with the same set share a view, and a view is one volume.
+
+use super::findings::Findings;
+use super::ours;
+use super::settings::{FileReference, Settings};
+use crate::annotations::Key;
+use crate::config::Config;
+use crate::names::FileMode;
+use crate::pod::{Container, PodView};
+
+/// The UID of the agent's image, and of an agent whose pod would run it as root.
+const IMAGE_UID: i64 = 65532;
+
+/// Every view of a pod, and the UID that writes them.
+#[derive(Debug)]
+pub(super) struct Views<'p> {
+    pub(super) views: Vec<View<'p>>,
+    /// The `runAsUser` of the injected container; `None` leaves it to the image or the platform.
+    pub(super) run_as_user: Option<i64>,
+}
+
+/// One set of files and the containers that are given it.
+#[derive(Debug)]
+pub(super) struct View<'p> {
+    /// Positions in [`Settings::files`].
+    pub(super) files: Vec<usize>,
+    pub(super) consumers: Vec<Consumer<'p>>,
+    /// The mode of files that set none.
+    pub(super) mode: FileMode,
+}
+
+/// A container that is given files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Consumer<'p> {
+    pub(super) place: Place,
+    pub(super) container: &'p Container<'p>,
+}
+
+/// Where a container stands in the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Position in `spec.containers`.
+    Main(usize),
+    /// Position in `spec.initContainers`, as the pod came in.
+    Init(usize),
+}
+
+/// Every container but ours, main containers first.
+pub(super) fn containers<'p>(pod: &'p PodView<'p>) -> impl Iterator<Item = Consumer<'p>> {
+    let main = pod.spec.containers.iter().enumerate().map(|(index, container)| Consumer { place: Place::Main(index), container });
+    let init = pod.init_containers().enumerate().map(|(index, container)| Consumer { place: Place::Init(index), container });
+    main.chain(init).filter(|consumer| consumer.container.name.as_str() != ours::AGENT)
+}
+
+pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Config, findings: &mut Findings) -> Views<'p> {
+    check_names(pod, settings, findings);
+    let mut views: Vec<View<'p>> = Vec::new();
+    for consumer in containers(pod) {
+        let files = given(consumer.container.name.as_str(), settings, config);
+        if files.is_empty() {
+            continue;
+        }
+        match views.iter_mut().find(|view| view.files == files) {
+            Some(view) => view.consumers.push(consumer),
+            None => views.push(View { files, consumers: vec![consumer], mode: FileMode::WORLD }),
+        }
+    }
+    check_everyone_is_given(&views, settings, findings);
+    let uids = Uids::of(pod, &views);
+    for view in &mut views {
+        view.mode = uids.mode(view);
+        check_destinations(view, settings, findings);
+        check_modes(view, settings, &uids, findings);
+        check_mount_path(view, settings, findings);
+    }
+    Views { views, run_as_user: uids.agent }
+}
+
+/// The files that a container is given.
+fn given(name: &str, settings: &Settings, config: &Config) -> Vec<usize> {
+    let by_pod = match &settings.containers {
+        Some(names) => names.iter().any(|named| named.as_str() == name),
+        None => !config.excluded_containers.iter().any(|excluded| excluded == name),
+    };
+    let is_given = |file: &FileReference| match &file.reference.containers {
+        Some(names) => names.iter().any(|named| named.as_str() == name),
+        None => by_pod,
+    };
+    settings.files.iter().enumerate().filter(|(_, file)| is_given(file)).map(|(index, _)| index).collect()
+}
+
+// === checks ===
+
+fn secrets_item(file: &FileReference) -> String {
+    format!("annotation {}: {}", Key::Secrets.annotation(), file.reference.label)
+}
+
+fn check_names(pod: &PodView<'_>, settings: &Settings, findings: &mut Findings) {
+    let known: Vec<&str> = containers(pod).map(|consumer| consumer.container.name.as_str()).collect();
+    let mut check = |place: &str, names: &[crate::names::ContainerName]| {
+        for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+            findings.problem(format!("{place}: the pod has no container {name}; it has {}", known.join(", ")));
+        }
+    };
+    if let Some(names) = &settings.containers {
+        check(&format!("annotation {}", Key::Containers.annotation()), names);
+    }
+    for file in &settings.files {
+        if let Some(names) = &file.reference.containers {
+            check(&format!("{}: containers", secrets_item(file)), names);
+        }
+    }
+}
+
+fn check_everyone_is_given(views: &[View<'_>], settings: &Settings, findings: &mut Findings) {
+    for (index, file) in settings.files.iter().enumerate() {
+        let named = file.reference.containers.is_some() || settings.containers.is_some();
+        if !named && !views.iter().any(|view| view.files.contains(&index)) {
+            findings.problem(format!(
+                "{}: no container is given it, because the operator excludes them all: name one in {}",
+                secrets_item(file),
+                Key::Containers.annotation()
+            ));
+        }
+    }
+}
+
+/// Two files at one path, or a file where another needs a folder.
+fn check_destinations(view: &View<'_>, settings: &Settings, findings: &mut Findings) {
+    for (position, second) in view.files.iter().map(|index| &settings.files[*index]).enumerate() {
+        for first in view.files[..position].iter().map(|index| &settings.files[*index]) {
+            let (a, b) = (first.file.as_str(), second.file.as_str());
+            let below = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+            let container = view.consumers[0].container.name.as_str();
+            if a == b {
+                findings.problem(format!(
+                    "{} and {} both become the file {a} of container {container}: give one of them another file",
+                    secrets_item(first),
+                    second.reference.label
+                ));
+            } else if below(a, b) || below(b, a) {
+                findings.problem(format!(
+                    "{} and {}: {a} and {b} cannot both be in container {container}, because one is a folder of the other: give one of them another file",
+                    secrets_item(first),
+                    second.reference.label
+                ));
+            }
+        }
+    }
+}
+
+fn check_mount_path(view: &View<'_>, settings: &Settings, findings: &mut Findings) {
+    let path = settings.mount_path.as_str();
+    for consumer in &view.consumers {
+        for mount in
+            consumer.container.volume_mounts.iter().flatten().map(|mount| &mount.view).filter(|mount| !ours::is_our_volume(mount.name.as_str()))
+        {
+            let used = mount.mount_path.as_str().trim_end_matches('/');
+            if used == path || used.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) {
+                findings.problem(format!(
+                    "container {} already mounts volume {} at {used}, where the secrets would appear: set {} to a free path",
+                    consumer.container.name.as_str(),
+                    mount.name.as_str(),
+                    Key::MountPath.annotation()
+                ));
+            }
+        }
+    }
+}
+
+// === who writes and who can read ===
+
+/// The effective UIDs that decide modes.
+struct Uids {
+    pod: Option<i64>,
+    fs_group: Option<i64>,
+    /// What we set; `None` means the image's or the platform's.
+    agent: Option<i64>,
+}
+
+impl Uids {
+    fn of(pod: &PodView<'_>, views: &[View<'_>]) -> Uids {
+        let security = pod.spec.security_context.unwrap_or_default();
+        let mut uids = Uids { pod: security.run_as_user, fs_group: security.fs_group, agent: None };
+        let consumers = views.iter().flat_map(|view| &view.consumers);
+        uids.agent = match uids.shared(consumers) {
+            Some(uid) => Some(uid),
+            // Inheriting root never starts: the agent insists on not being root.
+            None if uids.pod == Some(0) => Some(IMAGE_UID),
+            None => uids.pod,
+        };
+        uids
+    }
+
+    fn effective(&self, consumer: &Consumer<'_>) -> Option<i64> {
+        consumer.container.security_context.and_then(|security| security.run_as_user).or(self.pod)
+    }
+
+    /// The one UID of all these containers, if it is known and not root.
+    fn shared<'c, 'p: 'c>(&self, consumers: impl IntoIterator<Item = &'c Consumer<'p>>) -> Option<i64> {
+        let mut uids = consumers.into_iter().map(|consumer| self.effective(consumer));
+        let first = uids.next()?.filter(|uid| *uid != 0)?;
+        uids.all(|uid| uid == Some(first)).then_some(first)
+    }
+
+    fn mode(&self, view: &View<'_>) -> FileMode {
+        if self.agent.is_some() && self.shared(&view.consumers) == self.agent {
+            FileMode::OWNER
+        } else if self.fs_group.is_some() {
+            FileMode::GROUP
+        } else {
+            FileMode::WORLD
+        }
+    }
+
+    /// Why a container could not read a file of this mode.
+    fn obstacle(&self, mode: FileMode, consumer: &Consumer<'_>) -> Option<String> {
+        let bits = mode.bits();
+        let owner = self.agent;
+        match self.effective(consumer) {
+            _ if bits & 0o004 != 0 || (bits & 0o040 != 0 && self.fs_group.is_some()) => None,
+            Some(0) => None,
+            Some(uid) if owner == Some(uid) => None,
+            Some(uid) => Some(format!("runs as UID {uid} and the files belong to UID {}", owner.unwrap_or(IMAGE_UID))),
+            None => Some("sets no runAsUser, so that its UID is not known".to_owned()),
+        }
+    }
+}
+
+fn check_modes(view: &View<'_>, settings: &Settings, uids: &Uids, findings: &mut Findings) {
+    let mut told = Vec::new();
+    for file in view.files.iter().map(|index| &settings.files[*index]) {
+        let Some(mode) = file.reference.mode.or(settings.file_mode) else { continue };
+        let place = match file.reference.mode {
+            Some(_) => format!("{}: mode", secrets_item(file)),
+            None => format!("annotation {}", Key::FileMode.annotation()),
+        };
+        for consumer in &view.consumers {
+            let Some(obstacle) = uids.obstacle(mode, consumer) else { continue };
+            let name = consumer.container.name.as_str();
+            let problem = format!(
+                "{place}: container {name} could not read a file with mode {mode}: it {obstacle}; write 0444, or 0440 and an fsGroup in the pod's securityContext"
+            );
+            if !told.contains(&problem) {
+                told.push(problem.clone());
+                findings.problem(problem);
+            }
+        }
+    }
+}
