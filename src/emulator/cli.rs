@@ -71,8 +71,8 @@ enum Command {
 /// Why the program ends.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
-    #[error("{}: {source}", file.display())]
-    Config { file: PathBuf, source: ConfigError },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("{}: {source}", file.display())]
     Key { file: PathBuf, source: KeyError },
     #[error("{}: {source}", file.display())]
@@ -106,7 +106,7 @@ impl Cli {
 
 impl Serve {
     fn run(self) -> Result<(), CliError> {
-        let config = Config::load(&self.config).map_err(|source| CliError::Config { file: self.config, source })?;
+        let config = Config::load(&self.config)?;
         for key in config.unserved() {
             tracing::warn!("{key} is read but not served yet");
         }

@@ -25,10 +25,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(config: Config, token_key: TokenKey, authority: String) -> World {
+        let first_tenant = config.tenants[0].id.clone();
         World {
             tenants: config.tenants,
             managed_identities: config.managed_identities,
-            vaults: config.vaults.into_iter().map(LiveVault::new).collect(),
+            vaults: config.vaults.into_iter().map(|vault| LiveVault::new(vault, &first_tenant)).collect(),
             token_lifetime: config.token_lifetime,
             token_key,
             authority,

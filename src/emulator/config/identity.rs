@@ -3,9 +3,9 @@
 use crate::emulator::entra::jwks::Jwks;
 use crate::names::Guid;
 use crate::secret::SecretValue;
-use crate::yaml_fields::{Field, FieldError, Fields};
+use crate::yaml_fields::parse_node;
 
-use super::{Reader, secret};
+use super::reader::{LowerGuid, Map, Reader};
 
 /// A directory.
 #[derive(Debug)]
@@ -42,47 +42,54 @@ pub(in crate::emulator) struct ManagedIdentity {
 }
 
 impl Reader<'_> {
-    pub(super) fn tenant(&mut self, fields: &mut Fields<'_>) -> Result<Tenant, FieldError> {
-        Ok(Tenant { id: guid(&fields.required("id")?)?, applications: self.items(fields.take("applications"), Self::application)? })
+    pub(super) fn tenant(&mut self, map: &mut Map<'_>) -> Option<Tenant> {
+        let id = self.guid(map, "id");
+        let applications = self.each(map, "applications", Reader::application);
+        Some(Tenant { id: id?, applications })
     }
 
-    fn application(&mut self, fields: &mut Fields<'_>) -> Result<Application, FieldError> {
-        let client_id = guid(&fields.required("clientId")?)?;
-        let object_id = object_id(fields, &client_id)?;
-        let secrets = fields.take("secrets").map_or(Ok(Vec::new()), |list| list.list())?;
-        let secrets = secrets.iter().map(secret).collect::<Result<_, _>>()?;
-        let federated = self.items(fields.take("federatedCredentials"), Self::federated_credential)?;
-        self.not_served(fields, "certificateFiles");
-        Ok(Application { client_id, object_id, secrets, federated })
+    fn application(&mut self, map: &mut Map<'_>) -> Option<Application> {
+        let client_id = self.guid(map, "clientId");
+        let object_id = self.object_id(map);
+        let secrets: Vec<String> = map.fields.parse_list("secrets", &mut self.problems).unwrap_or_default();
+        let federated = self.each(map, "federatedCredentials", Reader::federated_credential);
+        self.not_served(map, "certificateFiles");
+        let client_id = client_id?;
+        let object_id = object_id.unwrap_or_else(|| client_id.clone());
+        Some(Application { client_id, object_id, secrets: secrets.into_iter().map(SecretValue::from).collect(), federated })
     }
 
-    fn federated_credential(&mut self, fields: &mut Fields<'_>) -> Result<FederatedCredential, FieldError> {
-        let file = fields.required("jwksFile")?;
-        Ok(FederatedCredential {
-            issuer: fields.required("issuer")?.text()?.to_owned(),
-            subject: fields.required("subject")?.text()?.to_owned(),
-            audience: fields.required("audience")?.text()?.to_owned(),
-            keys: Jwks::parse(&self.file(&file)?).map_err(|error| file.error(error))?,
-        })
+    fn federated_credential(&mut self, map: &mut Map<'_>) -> Option<FederatedCredential> {
+        let [issuer, subject, audience] = ["issuer", "subject", "audience"].map(|key| self.parsed(map, key));
+        let keys = self.jwks(map);
+        Some(FederatedCredential { issuer: issuer?, subject: subject?, audience: audience?, keys: keys? })
     }
 
-    pub(super) fn managed_identity(&mut self, fields: &mut Fields<'_>) -> Result<ManagedIdentity, FieldError> {
-        let client_id = guid(&fields.required("clientId")?)?;
-        Ok(ManagedIdentity {
-            object_id: object_id(fields, &client_id)?,
-            client_id,
-            resource_id: fields.take("resourceId").map(|field| field.text().map(str::to_owned)).transpose()?,
-            system_assigned: fields.take("systemAssigned").map_or(Ok(false), |field| field.bool())?,
-        })
+    fn jwks(&mut self, map: &mut Map<'_>) -> Option<Jwks> {
+        let node = self.required(map, "jwksFile")?;
+        let path = map.fields.path("jwksFile");
+        let bytes = self.file(node, &path)?;
+        match Jwks::parse(&bytes) {
+            Ok(keys) => Some(keys),
+            Err(error) => {
+                self.problems.add(node, &path, error.to_string());
+                None
+            }
+        }
     }
-}
 
-/// A GUID in lower case, as Entra writes it.
-pub(super) fn guid(field: &Field<'_>) -> Result<Guid, FieldError> {
-    field.text()?.to_ascii_lowercase().parse().map_err(|error| field.error(error))
-}
+    pub(super) fn managed_identity(&mut self, map: &mut Map<'_>) -> Option<ManagedIdentity> {
+        let client_id = self.guid(map, "clientId");
+        let object_id = self.object_id(map);
+        let resource_id = map.fields.parse("resourceId", &mut self.problems);
+        let system_assigned = map.fields.bool("systemAssigned", &mut self.problems).unwrap_or(false);
+        let client_id = client_id?;
+        Some(ManagedIdentity { object_id: object_id.unwrap_or_else(|| client_id.clone()), client_id, resource_id, system_assigned })
+    }
 
-/// The object id, or the client id where none is given.
-fn object_id(fields: &mut Fields<'_>, client_id: &Guid) -> Result<Guid, FieldError> {
-    fields.take("objectId").map_or(Ok(client_id.clone()), |field| guid(&field))
+    /// The client id stands in for one that is not given.
+    fn object_id(&mut self, map: &mut Map<'_>) -> Option<Guid> {
+        let node = map.fields.take("objectId")?;
+        parse_node(node, &map.fields.path("objectId"), &mut self.problems).map(|LowerGuid(guid)| guid)
+    }
 }

@@ -1,16 +1,17 @@
 //! The emulator's file: tenants, managed identities and vaults, read whole or not at all.
 
 mod identity;
+mod reader;
 mod vault;
 
 use std::path::{Path, PathBuf};
 
 use crate::duration::Span;
-use crate::secret::SecretValue;
-use crate::yaml::{Node, YamlError};
-use crate::yaml_fields::{Field, FieldError, Fields};
+use crate::yaml::Node;
+use crate::yaml_fields::{Problem, Problems};
 
 pub(super) use identity::{Application, FederatedCredential, ManagedIdentity, Tenant};
+use reader::{Map, Reader};
 pub(super) use vault::{Grant, Permission, RefusalWords, SecretSeed, ThrottleLimit, Vault};
 
 /// Everything that the emulator serves.
@@ -24,8 +25,7 @@ pub struct Config {
     pub(super) managed_identities: Vec<ManagedIdentity>,
     /// Never empty.
     pub(super) vaults: Vec<Vault>,
-    /// Key paths that are read but not served yet.
-    pub(super) unserved: Vec<String>,
+    unserved: Vec<String>,
 }
 
 /// A certificate chain and its private key, PEM.
@@ -35,40 +35,38 @@ pub(super) struct TlsFiles {
     pub(super) key_file: PathBuf,
 }
 
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The text is not YAML that we read.
-    #[error(transparent)]
-    Yaml(#[from] YamlError),
-    /// A field is wrong.
-    #[error(transparent)]
-    Field(#[from] FieldError),
-    /// The file itself cannot be read.
-    #[error("{0}")]
-    Read(std::io::Error),
-}
+/// Why a configuration cannot be used: every problem as `FILE:LINE:COLUMN: KEY.PATH: REASON`, one a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
 
 impl Config {
     /// Reads a configuration; relative paths in it start at `base_dir`.
     ///
     /// # Errors
-    /// The first problem, with line, key path and reason. A file that is named but cannot be read is a problem of its key.
+    /// Every problem at once. A file that is named but cannot be read is a problem of its key.
     pub fn parse(text: &str, base_dir: &Path) -> Result<Config, ConfigError> {
-        let node = Node::parse(text)?;
-        let mut reader = Reader { base_dir, unserved: Vec::new() };
-        let mut config = Field::root(&node).map(|top| reader.config(top))?;
-        config.unserved = reader.unserved;
-        Ok(config)
+        Config::read(text, base_dir).map_err(|problems| ConfigError(problems.in_file("configuration")))
     }
 
     /// Reads a configuration file; relative paths in it start at its folder.
     ///
     /// # Errors
-    /// As [`Config::parse`]; the message does not repeat `file`.
+    /// As [`Config::parse`], or the file cannot be read.
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(ConfigError::Read)?;
-        Config::parse(&text, file.parent().unwrap_or(Path::new(".")))
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError(format!("{name}: {error}")))?;
+        Config::read(&text, file.parent().unwrap_or(Path::new("."))).map_err(|problems| ConfigError(problems.in_file(&name)))
+    }
+
+    fn read(text: &str, base_dir: &Path) -> Result<Config, Problems> {
+        let root = Node::parse(text).map_err(|error| Problems(vec![Problem::from(error)]))?;
+        let mut reader = Reader::new(base_dir);
+        let config = reader.map(&root, "", Reader::config);
+        match config {
+            Some(config) if reader.problems.0.is_empty() => Ok(Config { unserved: reader.unserved, ..config }),
+            Some(_) | None => Err(reader.problems),
+        }
     }
 
     /// The certificate file that is served instead of one of the emulator's own.
@@ -83,70 +81,32 @@ impl Config {
     }
 }
 
-/// Reads fields; the functions for each part stand in the part's file.
-struct Reader<'d> {
-    base_dir: &'d Path,
-    unserved: Vec<String>,
-}
-
 impl Reader<'_> {
-    fn config(&mut self, top: &mut Fields<'_>) -> Result<Config, FieldError> {
-        let tls = top.take("tls").map(|field| field.map(|tls| self.tls(tls))).transpose()?.flatten();
-        let token_lifetime = top.take("tokenLifetime").map(|field| field.parse()).transpose()?;
-        let tenants = self.some(&top.required("tenants")?, Self::tenant)?;
-        let managed_identities = self.items(top.take("managedIdentities"), Self::managed_identity)?;
-        let vaults = self.vaults(&top.required("vaults")?, &tenants)?;
-        Ok(Config { tls, token_lifetime, tenants, managed_identities, vaults, unserved: Vec::new() })
+    fn config(&mut self, map: &mut Map<'_>) -> Option<Config> {
+        let tls = map.fields.take("tls").and_then(|node| self.map(node, "tls", Reader::tls));
+        let token_lifetime = map.fields.parse("tokenLifetime", &mut self.problems);
+        let tenants: Option<Vec<Tenant>> = self.some(map, "tenants", Reader::tenant);
+        let managed_identities = self.each(map, "managedIdentities", Reader::managed_identity);
+        let vaults: Option<Vec<Vault>> = self.some(map, "vaults", Reader::vault);
+        let (tenants, vaults) = (tenants?, vaults?);
+        self.distinct(map, "vaults", vaults.iter().map(|vault| vault.name.as_str()));
+        for unknown in vaults.iter().filter_map(|vault| vault.tenant.as_ref()).filter(|id| tenants.iter().all(|tenant| tenant.id != **id)) {
+            self.problems.add(map.node, "vaults", format!("tenant {unknown} is not one of tenants"));
+        }
+        Some(Config { tls, token_lifetime, tenants, managed_identities, vaults, unserved: Vec::new() })
     }
 
-    fn tls(&self, fields: &mut Fields<'_>) -> Result<Option<TlsFiles>, FieldError> {
-        match (fields.take("certFile"), fields.take("keyFile")) {
-            (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert_file: self.path(&cert)?, key_file: self.path(&key)? })),
-            (None, None) => Ok(None),
-            (Some(only), None) => Err(only.error("keyFile is missing beside it")),
-            (None, Some(only)) => Err(only.error("certFile is missing beside it")),
+    fn tls(&mut self, map: &mut Map<'_>) -> Option<TlsFiles> {
+        match (map.fields.take("certFile"), map.fields.take("keyFile")) {
+            (None, None) => None,
+            (cert, key) => {
+                let cert_file = cert.and_then(|node| self.path(node, "tls.certFile"));
+                let key_file = key.and_then(|node| self.path(node, "tls.keyFile"));
+                if cert.is_none() || key.is_none() {
+                    self.problems.add(map.node, &map.path, "certFile and keyFile stand together or not at all");
+                }
+                Some(TlsFiles { cert_file: cert_file?, key_file: key_file? })
+            }
         }
     }
-
-    /// The items of an optional list of maps.
-    fn items<T>(&mut self, list: Option<Field<'_>>, read: fn(&mut Self, &mut Fields<'_>) -> Result<T, FieldError>) -> Result<Vec<T>, FieldError> {
-        let Some(list) = list else { return Ok(Vec::new()) };
-        list.list()?.iter().map(|item| item.map(|fields| read(self, fields))).collect()
-    }
-
-    /// The items of a list of maps that must not be empty.
-    fn some<T>(&mut self, list: &Field<'_>, read: fn(&mut Self, &mut Fields<'_>) -> Result<T, FieldError>) -> Result<Vec<T>, FieldError> {
-        let items = self.items(Some(list.clone()), read)?;
-        if items.is_empty() { Err(list.error("at least one is needed")) } else { Ok(items) }
-    }
-
-    fn path(&self, field: &Field<'_>) -> Result<PathBuf, FieldError> {
-        Ok(self.base_dir.join(field.text()?))
-    }
-
-    fn file(&self, field: &Field<'_>) -> Result<Vec<u8>, FieldError> {
-        let path = self.path(field)?;
-        std::fs::read(&path).map_err(|error| field.error(format_args!("{}: {error}", path.display())))
-    }
-
-    /// Notes a key that later versions will serve. Its content is not looked at.
-    fn not_served(&mut self, fields: &mut Fields<'_>, key: &'static str) {
-        if let Some(field) = fields.take(key) {
-            self.unserved.push(field.path().to_owned());
-        }
-    }
-}
-
-fn secret(field: &Field<'_>) -> Result<SecretValue, FieldError> {
-    Ok(SecretValue::from(field.text()?.to_owned()))
-}
-
-/// Refuses a second item with the same key, compared without regard to case.
-fn distinct<'n>(seen: &mut Vec<String>, key: &str, field: &Field<'n>) -> Result<(), FieldError> {
-    let key = key.to_ascii_lowercase();
-    if seen.contains(&key) {
-        return Err(field.error(format_args!("{key} stands here twice")));
-    }
-    seen.push(key);
-    Ok(())
 }

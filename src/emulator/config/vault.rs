@@ -1,23 +1,24 @@
 //! Vaults: who may do what in them, and what is in them at start.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::duration::Span;
 use crate::emulator::vault::limits;
-use crate::names::{Guid, ObjectKind, ObjectName, VaultName};
+use crate::names::{Guid, NameError, ObjectKind, ObjectName, VaultName};
 use crate::secret::SecretValue;
-use crate::yaml_fields::{Field, FieldError, Fields, nearest};
+use crate::yaml::{Kind, Node};
+use crate::yaml_fields::{nearest, parse_node};
 
-use super::identity::guid;
-use super::{Reader, Tenant, distinct};
+use super::reader::{LowerGuid, Map, Reader};
 
 /// One vault.
 #[derive(Debug)]
 pub(in crate::emulator) struct Vault {
     pub(in crate::emulator) name: VaultName,
-    /// Whose tokens it takes.
-    pub(in crate::emulator) tenant: Guid,
+    /// Whose tokens it takes; `None`: the first tenant's.
+    pub(in crate::emulator) tenant: Option<Guid>,
     pub(in crate::emulator) refusal: RefusalWords,
     pub(in crate::emulator) throttle: Option<ThrottleLimit>,
     pub(in crate::emulator) grants: Vec<Grant>,
@@ -69,102 +70,89 @@ pub(in crate::emulator) struct SecretSeed {
 }
 
 impl Reader<'_> {
-    pub(super) fn vaults(&mut self, list: &Field<'_>, tenants: &[Tenant]) -> Result<Vec<Vault>, FieldError> {
-        let mut seen = Vec::new();
-        let read = |item: Field<'_>| {
-            let vault = item.map(|fields| self.vault(fields, tenants))?;
-            distinct(&mut seen, vault.name.as_str(), &item)?;
-            Ok(vault)
-        };
-        let vaults: Vec<Vault> = list.list()?.into_iter().map(read).collect::<Result<_, _>>()?;
-        if vaults.is_empty() { Err(list.error("at least one is needed")) } else { Ok(vaults) }
+    pub(super) fn vault(&mut self, map: &mut Map<'_>) -> Option<Vault> {
+        let name = self.parsed(map, "name");
+        let tenant = map.fields.parse::<LowerGuid>("tenant", &mut self.problems).map(|LowerGuid(guid)| guid);
+        let refusal = map.fields.parse("refusal", &mut self.problems).unwrap_or(RefusalWords::Rbac);
+        let throttle = map.fields.take("throttle").and_then(|node| self.map(node, &map.fields.path("throttle"), Reader::throttle));
+        let grants = self.each(map, "permissions", Reader::grant);
+        let secrets: Vec<SecretSeed> = self.each(map, "secrets", Reader::secret);
+        self.distinct(map, "secrets", secrets.iter().map(|seed| seed.name.as_str()));
+        self.not_served(map, "certificates");
+        self.not_served(map, "keys");
+        Some(Vault { name: name?, tenant, refusal, throttle, grants, secrets })
     }
 
-    fn vault(&mut self, fields: &mut Fields<'_>, tenants: &[Tenant]) -> Result<Vault, FieldError> {
-        let vault = Vault {
-            name: fields.required("name")?.parse()?,
-            tenant: fields.take("tenant").map_or(Ok(tenants[0].id.clone()), |field| known_tenant(&field, tenants))?,
-            refusal: fields.take("refusal").map_or(Ok(RefusalWords::Rbac), |field| refusal(&field))?,
-            throttle: fields.take("throttle").map(|field| field.map(throttle)).transpose()?,
-            grants: self.items(fields.take("permissions"), Self::grant)?,
-            secrets: self.secrets(fields.take("secrets"))?,
-        };
-        self.not_served(fields, "certificates");
-        self.not_served(fields, "keys");
-        Ok(vault)
+    fn throttle(&mut self, map: &mut Map<'_>) -> Option<ThrottleLimit> {
+        let (calls, window) = (self.parsed(map, "calls"), self.parsed::<Span>(map, "window"));
+        Some(ThrottleLimit { calls: calls?, window: window?.get() })
     }
 
-    fn grant(&mut self, fields: &mut Fields<'_>) -> Result<Grant, FieldError> {
-        let identity = guid(&fields.required("identity")?)?;
-        let allow = fields.required("allow")?.list()?.iter().map(permission).collect::<Result<_, _>>()?;
-        Ok(Grant { identity, allow })
+    fn grant(&mut self, map: &mut Map<'_>) -> Option<Grant> {
+        let identity = self.guid(map, "identity");
+        let allow = map.fields.parse_list("allow", &mut self.problems);
+        if allow.is_none() {
+            self.problems.add(map.node, &map.path, "allow is missing: a list such as [secrets/get, secrets/list], or [\"*\"]");
+        }
+        Some(Grant { identity: identity?, allow: allow? })
     }
 
-    fn secrets(&mut self, list: Option<Field<'_>>) -> Result<Vec<SecretSeed>, FieldError> {
-        let Some(list) = list else { return Ok(Vec::new()) };
-        let mut seen = Vec::new();
-        let read = |item: Field<'_>| {
-            let seed = item.map(|fields| self.secret(fields))?;
-            distinct(&mut seen, seed.name.as_str(), &item)?;
-            Ok(seed)
-        };
-        list.list()?.into_iter().map(read).collect()
+    fn secret(&mut self, map: &mut Map<'_>) -> Option<SecretSeed> {
+        let name = self.parsed(map, "name");
+        let value = self.secret_value(map);
+        let enabled = map.fields.bool("enabled", &mut self.problems).unwrap_or(true);
+        let content_type = map.fields.parse("contentType", &mut self.problems);
+        let tags = self.tags(map);
+        Some(SecretSeed { name: name?, value: value?, enabled, content_type, tags })
     }
 
-    fn secret(&mut self, fields: &mut Fields<'_>) -> Result<SecretSeed, FieldError> {
-        Ok(SecretSeed {
-            name: fields.required("name")?.parse()?,
-            value: self.secret_value(fields)?,
-            enabled: fields.take("enabled").map_or(Ok(true), |field| field.bool())?,
-            content_type: fields.take("contentType").map(|field| field.text().map(str::to_owned)).transpose()?,
-            tags: fields.take("tags").map_or(Ok(BTreeMap::new()), |field| tags(&field))?,
-        })
-    }
-
-    fn secret_value(&mut self, fields: &mut Fields<'_>) -> Result<SecretValue, FieldError> {
-        let (field, bytes) = match (fields.take("value"), fields.take("valueFile")) {
-            (Some(_), Some(second)) => return Err(second.error("value stands beside it: keep one")),
-            (None, Some(file)) => (file.clone(), self.file(&file)?),
-            (Some(value), None) => (value.clone(), value.text()?.as_bytes().to_vec()),
-            (None, None) => {
-                let missing = fields.required("value")?;
-                return Err(missing.error("value is missing"));
+    fn secret_value(&mut self, map: &mut Map<'_>) -> Option<SecretValue> {
+        let (value, file) = (map.fields.take("value"), map.fields.take("valueFile"));
+        let (node, key) = match (value, file) {
+            (Some(node), None) => (node, "value"),
+            (None, Some(node)) => (node, "valueFile"),
+            (Some(_), Some(_)) | (None, None) => {
+                self.problems.add(map.node, &map.path, "value or valueFile is needed, one of them");
+                return None;
             }
         };
-        match std::str::from_utf8(&bytes) {
-            Err(_) => Err(field.error("not UTF-8: a secret's value is text")),
-            Ok(text) if text.chars().count() > limits::VALUE_CHARS => {
-                Err(field.error(format_args!("longer than Key Vault takes: {} characters", limits::VALUE_CHARS)))
+        let path = map.fields.path(key);
+        let bytes = if key == "value" { parse_node::<String>(node, &path, &mut self.problems)?.into_bytes() } else { self.file(node, &path)? };
+        match std::str::from_utf8(&bytes).map(|text| text.chars().count()) {
+            Ok(length) if length <= limits::VALUE_CHARS => return Some(SecretValue::new(bytes)),
+            Ok(_) => self.problems.add(node, &path, format!("longer than Key Vault takes: {} characters", limits::VALUE_CHARS)),
+            Err(_) => self.problems.add(node, &path, "not UTF-8: a secret's value is text"),
+        }
+        None
+    }
+
+    fn tags(&mut self, map: &mut Map<'_>) -> BTreeMap<String, String> {
+        let (node, path) = (map.fields.take("tags"), map.fields.path("tags"));
+        match node.map(|node| (node, &node.kind)) {
+            None => BTreeMap::new(),
+            Some((_, Kind::Map(entries))) => {
+                let text = |(key, value): &(Node, Node)| Some((key.to_string(), parse_node(value, &format!("{path}.{key}"), &mut self.problems)?));
+                entries.iter().filter_map(text).collect()
             }
-            Ok(_) => Ok(SecretValue::new(bytes)),
+            Some((node, Kind::Scalar { .. } | Kind::List(_))) => {
+                self.problems.add(node, &path, format!("a map is expected here, not {}", node.describe()));
+                BTreeMap::new()
+            }
         }
     }
 }
 
-fn known_tenant(field: &Field<'_>, tenants: &[Tenant]) -> Result<Guid, FieldError> {
-    let id = guid(field)?;
-    if tenants.iter().any(|tenant| tenant.id == id) { Ok(id) } else { Err(field.error("no tenant of this file has that id")) }
-}
+impl FromStr for RefusalWords {
+    type Err = NameError;
 
-fn refusal(field: &Field<'_>) -> Result<RefusalWords, FieldError> {
-    match field.text()? {
-        "rbac" => Ok(RefusalWords::Rbac),
-        "policy" => Ok(RefusalWords::Policy),
-        "denied" => Ok(RefusalWords::Denied),
-        other => Err(field.error(format_args!("{other:?} is not rbac, policy or denied"))),
+    fn from_str(text: &str) -> Result<RefusalWords, NameError> {
+        match text {
+            "rbac" => Ok(RefusalWords::Rbac),
+            "policy" => Ok(RefusalWords::Policy),
+            "denied" => Ok(RefusalWords::Denied),
+            _ => Err(NameError { kind: "a way to refuse", written: text.to_owned(), rule: "rbac, policy or denied" }),
+        }
     }
-}
-
-fn throttle(fields: &mut Fields<'_>) -> Result<ThrottleLimit, FieldError> {
-    let window = fields.required("window")?;
-    match window.parse::<Span>()?.get() {
-        Duration::ZERO => Err(window.error("a window has a length")),
-        length => Ok(ThrottleLimit { calls: fields.required("calls")?.parse()?, window: length }),
-    }
-}
-
-fn tags(field: &Field<'_>) -> Result<BTreeMap<String, String>, FieldError> {
-    field.entries()?.into_iter().map(|(key, value)| Ok((key.to_owned(), value.text()?.to_owned()))).collect()
 }
 
 const KINDS: [ObjectKind; 3] = [ObjectKind::Secret, ObjectKind::Certificate, ObjectKind::Key];
@@ -216,23 +204,32 @@ fn verbs(kind: ObjectKind) -> &'static [&'static str] {
     }
 }
 
-fn permission(field: &Field<'_>) -> Result<Permission, FieldError> {
-    let text = field.text()?;
-    if text == "*" {
-        return Ok(Permission::All);
-    }
-    let (collection, verb) = text.split_once('/').unwrap_or((text, ""));
-    let Some(kind) = KINDS.into_iter().find(|kind| kind.collection() == collection) else {
-        return Err(field.error(format_args!("{text:?} is not a permission: write *, secrets/*, secrets/get, certificates/get, keys/get …")));
-    };
-    if verb == "*" {
-        return Ok(Permission::Kind(kind));
-    }
-    match verbs(kind).iter().find(|known| **known == verb) {
-        Some(known) => Ok(Permission::One(kind, known)),
-        None => {
-            let hint = nearest(verb, verbs(kind)).map_or_else(|| verbs(kind).join(", "), |known| format!("did you mean {known}?"));
-            Err(field.error(format_args!("{verb:?} is nothing that one can do with {collection}; {hint}")))
+/// Why a text is no permission.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::emulator) enum PermissionError {
+    #[error("{0:?} is not a permission: write *, secrets/*, secrets/get, certificates/get, keys/get …")]
+    Form(String),
+    #[error("{verb:?} is nothing that one can do with {collection}{hint}")]
+    Verb { verb: String, collection: &'static str, hint: String },
+}
+
+impl FromStr for Permission {
+    type Err = PermissionError;
+
+    fn from_str(text: &str) -> Result<Permission, PermissionError> {
+        if text == "*" {
+            return Ok(Permission::All);
+        }
+        let form = || PermissionError::Form(text.to_owned());
+        let (collection, verb) = text.split_once('/').ok_or_else(form)?;
+        let kind = KINDS.into_iter().find(|kind| kind.collection() == collection).ok_or_else(form)?;
+        match verbs(kind).iter().find(|known| **known == verb) {
+            Some(known) => Ok(Permission::One(kind, known)),
+            None if verb == "*" => Ok(Permission::Kind(kind)),
+            None => {
+                let hint = nearest(verb, verbs(kind)).map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                Err(PermissionError::Verb { verb: verb.to_owned(), collection: kind.collection(), hint })
+            }
         }
     }
 }

@@ -24,10 +24,8 @@ struct Audience(Vec<String>);
 
 impl From<serde_json::Value> for Audience {
     fn from(value: serde_json::Value) -> Audience {
-        match value {
-            serde_json::Value::Array(items) => Audience(items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()),
-            single => Audience(single.as_str().map(str::to_owned).into_iter().collect()),
-        }
+        let texts = value.as_array().map_or(std::slice::from_ref(&value), Vec::as_slice);
+        Audience(texts.iter().filter_map(serde_json::Value::as_str).map(str::to_owned).collect())
     }
 }
 

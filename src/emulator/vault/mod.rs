@@ -41,10 +41,10 @@ pub(super) struct LiveVault {
 }
 
 impl LiveVault {
-    pub(super) fn new(vault: Vault) -> LiveVault {
+    pub(super) fn new(vault: Vault, first_tenant: &Guid) -> LiveVault {
         LiveVault {
             name: vault.name,
-            tenant: vault.tenant,
+            tenant: vault.tenant.unwrap_or_else(|| first_tenant.clone()),
             refusal: vault.refusal,
             grants: vault.grants,
             throttle: vault.throttle.map(|limit| Mutex::new(Throttle::new(limit))),
