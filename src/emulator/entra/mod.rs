@@ -90,8 +90,10 @@ fn authenticate(application: &Application, form: &[(String, String)]) -> Result<
 }
 
 fn find_tenant<'w>(world: &'w World, id: &str) -> Result<&'w Tenant, Refusal> {
+    let is_name = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
+    let refusal = if is_name { Refusal::UnknownTenant } else { Refusal::TenantForm };
     let found = world.tenants.iter().find(|tenant| tenant.id.as_str().eq_ignore_ascii_case(id));
-    found.ok_or_else(|| Refusal::UnknownTenant(id.to_owned()))
+    found.ok_or_else(|| refusal(id.replace("%20", " ")))
 }
 
 fn find_application<'t>(tenant: &'t Tenant, client_id: &str) -> Result<&'t Application, Refusal> {

@@ -10,6 +10,7 @@ use crate::emulator::{call, clock, ids};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     UnknownTenant(String),
+    TenantForm(String),
     MissingParameter(&'static str),
     GrantType(String),
     Scope(String),
@@ -67,6 +68,7 @@ impl Refusal {
         use StatusCode as Status;
         match self {
             Refusal::UnknownTenant(_) => (Status::BAD_REQUEST, "invalid_request", 90002),
+            Refusal::TenantForm(_) => (Status::BAD_REQUEST, "invalid_request", 900_023),
             Refusal::MissingParameter(_) => (Status::BAD_REQUEST, "invalid_request", 900_144),
             Refusal::GrantType(_) => (Status::BAD_REQUEST, "unsupported_grant_type", 70003),
             Refusal::Scope(_) => (Status::BAD_REQUEST, "invalid_scope", 1_002_012),
@@ -94,6 +96,9 @@ impl Refusal {
                 "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with \
                  your subscription administrator, this may happen if there are no active subscriptions for the tenant."
             ),
+            Refusal::TenantForm(tenant) => {
+                format!("Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain.")
+            }
             Refusal::MissingParameter(name) => format!("The request body must contain the following parameter: '{name}'."),
             Refusal::GrantType(grant) => format!("The app requested an unsupported grant type '{grant}'."),
             Refusal::Scope(scope) => format!(
