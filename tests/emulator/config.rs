@@ -60,7 +60,7 @@ fn what_the_parts_say_together_must_fit() {
             &CONFIG.replace("- name: other", "- name: other\n  tenant: 12121212-0000-0000-0000-000000000000"),
             "configuration:2:1: vaults: tenant 12121212-0000-0000-0000-000000000000 is not one of tenants",
         ),
-        ("a: [", "configuration:1:5: while parsing a node, did not find expected node content"),
+        ("a: [", "configuration:1:4: unclosed bracket '['"),
     ] {
         assert_eq!(problems(text), problem, "{text}");
     }

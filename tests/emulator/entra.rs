@@ -68,7 +68,7 @@ async fn every_bad_token_request_has_its_number_and_words() {
     let grant = ("grant_type", "client_credentials");
     let (client, secret, scope) = (("client_id", OWNER), ("client_secret", OWNER_SECRET), ("scope", SCOPE));
     let missing = |name: &str| format!("The request body must contain the following parameter: '{name}'.");
-    let table: Vec<(&str, Vec<(&str, &str)>, (u16, &str, u64, String))> = vec![
+    let table = vec![
         (TENANT, vec![client, secret, scope], (400, "invalid_request", 900_144, missing("grant_type"))),
         (TENANT, vec![grant, secret, scope], (400, "invalid_request", 900_144, missing("client_id"))),
         (TENANT, vec![grant, client, secret], (400, "invalid_request", 900_144, missing("scope"))),
