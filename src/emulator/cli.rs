@@ -140,8 +140,9 @@ fn print_token(file: &Path, [issuer, subject, audience]: [&str; 3], lifetime: Sp
     let token = read_key(file)?.token(issuer, subject, audience, lifetime.get());
     let token = token.map_err(|source| CliError::Key { file: file.to_owned(), source })?;
     let mut stdout = io::stdout();
+    // No newline: clients send a token file's content as it is.
     stdout.write_all(token.expose())?;
-    Ok(writeln!(stdout)?)
+    Ok(stdout.flush()?)
 }
 
 fn read_key(file: &Path) -> Result<ServiceAccountKey, CliError> {

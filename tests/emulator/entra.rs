@@ -236,6 +236,9 @@ async fn the_discovery_documents_name_the_token_endpoint() {
     assert_eq!(document["token_endpoint"], format!("{authority}/{TENANT}/oauth2/v2.0/token"));
     assert_eq!(document["issuer"], format!("{authority}/{TENANT}/v2.0"));
     assert_eq!(document["authorization_endpoint"], format!("{authority}/{TENANT}/oauth2/v2.0/authorize"));
+    // MSAL for JavaScript refuses a document without one.
+    assert_eq!(document["jwks_uri"], format!("{authority}/{TENANT}/discovery/v2.0/keys"));
+    assert_eq!(get(&format!("/{TENANT}/discovery/v2.0/keys")).await.json, json!({"keys": []}));
     assert_eq!(refusal(&get("/00000000-0000-0000-0000-000000000000/v2.0/.well-known/openid-configuration").await).2, 90002);
     let instances = get("/common/discovery/instance?api-version=1.1&authorization_endpoint=x").await.json;
     assert_eq!(instances["tenant_discovery_endpoint"], format!("{authority}/{TENANT}/v2.0/.well-known/openid-configuration"));

@@ -123,11 +123,12 @@ fn token_and_jwks_fit_together_as_a_cluster_and_its_issuer_do() {
     let token = String::from_utf8(token.stdout).unwrap();
     let claims: Value = {
         use base64::Engine;
-        let part = token.trim_end().split('.').nth(1).unwrap();
+        let part = token.split('.').nth(1).unwrap();
         serde_json::from_slice(&base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
     };
     assert_eq!((&claims["iss"], &claims["sub"], &claims["aud"][0]), (&ISSUER.into(), &SUBJECT.into(), &AUDIENCE.into()));
     assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 90);
+    assert!(!token.ends_with('\n'), "a token file is sent as it is");
     let wrong = program().args(["jwks", "--key", &format!("{FIXTURES}/sa.jwks.json")]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8(wrong.stderr).unwrap().contains("sa.jwks.json: no PKCS#8 private key (BEGIN PRIVATE KEY) in it"));
