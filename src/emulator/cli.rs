@@ -71,6 +71,8 @@ enum Command {
 /// Why the program ends.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
+    #[error("--config FILE is missing; --help tells more")]
+    NoConfig,
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("{}: {source}", file.display())]
@@ -92,7 +94,7 @@ impl Cli {
             (Some(Command::Token { key, issuer, subject, audience, lifetime }), _) => print_token(&key, [&issuer, &subject, &audience], lifetime),
             (Some(Command::Jwks { key }), _) => read_key(&key).and_then(|key| Ok(writeln!(io::stdout(), "{}", key.jwks())?)),
             (None, Some(serve)) => serve.run(),
-            (None, None) => Ok(()),
+            (None, None) => Err(CliError::NoConfig),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

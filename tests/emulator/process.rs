@@ -2,11 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::emulator::{AUDIENCE, CONFIG, FIXTURES, ISSUER, OWNER, SUBJECT, TENANT, read, trusting};
+
+/// How long a start or an end may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Ends with the test, however the test ends.
 struct Process(Child);
@@ -34,18 +39,34 @@ fn configured(folder: &Path) -> Command {
     command
 }
 
-/// Starts it and reads the ready line.
-fn start(folder: &Path) -> (Process, BufReader<std::process::ChildStdout>, Value) {
+fn start(folder: &Path) -> (Process, BufReader<ChildStdout>, Value) {
     let mut process = Process(configured(folder).spawn().unwrap());
+    let (ready, stdout) = ready_line(&mut process);
+    (process, stdout, ready)
+}
+
+fn ready_line(process: &mut Process) -> (Value, BufReader<ChildStdout>) {
     let mut stdout = BufReader::new(process.0.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    (process, stdout, serde_json::from_str(&line).unwrap())
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        sender.send((line, stdout))
+    });
+    let (line, stdout) = receiver.recv_timeout(PATIENCE).expect("no ready line");
+    (serde_json::from_str(&line).unwrap(), stdout)
 }
 
 fn stop(process: &mut Process, signal: &str) -> Option<i32> {
     assert!(Command::new("kill").args([signal, &process.0.id().to_string()]).status().unwrap().success());
-    process.0.wait().unwrap().code()
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = process.0.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(Instant::now() < deadline, "it still runs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[tokio::test]
@@ -100,6 +121,31 @@ fn unusable_configuration_stops_it_with_every_problem() {
          missing: at least one is needed\n{file}:2:1: valts: unknown key; did you mean vaults?\n"
     );
     assert_eq!((output.status.code(), stderr, output.stdout), (Some(2), expected, Vec::new()));
+}
+
+#[test]
+fn without_a_configuration_it_does_not_start() {
+    let output = program().output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--config <CONFIG>"));
+}
+
+#[tokio::test]
+async fn it_serves_a_certificate_that_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    write(folder.path(), "tls.pem", &made.cert.pem());
+    write(folder.path(), "tls.key", &made.signing_key.serialize_pem());
+    let mut command = configured(folder.path());
+    let tls = "tls: {certFile: tls.pem, keyFile: tls.key}\n";
+    write(folder.path(), "emulator.yaml", &format!("{tls}tenants: [{{id: {TENANT}}}]\nvaults: [{{name: demo}}]\n"));
+    let mut process = Process(command.spawn().unwrap());
+    let (ready, _stdout) = ready_line(&mut process);
+    assert_eq!(ready["ca"], folder.path().join("tls.pem").to_str().unwrap());
+    let port = ready["vault"].as_str().unwrap().strip_prefix("https://localhost:").unwrap();
+    let http = trusting(&made.cert.pem(), format!("127.0.0.1:{port}").parse().unwrap()).build().unwrap();
+    assert_eq!(http.get(format!("https://localhost:{port}/secrets")).send().await.unwrap().status(), 401);
+    assert!(!folder.path().join("state").exists(), "nothing is made");
 }
 
 #[test]
