@@ -53,7 +53,7 @@ fn ready_line(process: &mut Process) -> (Value, BufReader<ChildStdout>) {
         stdout.read_line(&mut line).unwrap();
         sender.send((line, stdout))
     });
-    let (line, stdout) = receiver.recv_timeout(PATIENCE).expect("no ready line");
+    let (line, stdout) = receiver.recv_timeout(PATIENCE).unwrap();
     (serde_json::from_str(&line).unwrap(), stdout)
 }
 
