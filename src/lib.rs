@@ -32,3 +32,7 @@ pub mod texts;
 // layer 1: the pure core
 #[cfg(feature = "webhook")]
 pub mod inject;
+
+// layer 2: edges
+#[cfg(feature = "emulator")]
+pub mod emulator;

@@ -1,0 +1,95 @@
+//! Who can ask for tokens: applications and managed identities.
+
+use crate::emulator::entra::jwks::Jwks;
+use crate::names::Guid;
+use crate::secret::SecretValue;
+use crate::yaml_fields::parse_node;
+
+use super::reader::{LowerGuid, Map, Reader};
+
+/// A directory.
+#[derive(Debug)]
+pub(in crate::emulator) struct Tenant {
+    pub(in crate::emulator) id: Guid,
+    pub(in crate::emulator) applications: Vec<Application>,
+}
+
+/// An application and its service principal.
+#[derive(Debug)]
+pub(in crate::emulator) struct Application {
+    pub(in crate::emulator) client_id: Guid,
+    pub(in crate::emulator) object_id: Guid,
+    pub(in crate::emulator) secrets: Vec<SecretValue>,
+    pub(in crate::emulator) federated: Vec<FederatedCredential>,
+}
+
+/// Whose tokens an application takes in place of a secret. Entra compares all three texts byte by byte.
+#[derive(Debug)]
+pub(in crate::emulator) struct FederatedCredential {
+    pub(in crate::emulator) issuer: String,
+    pub(in crate::emulator) subject: String,
+    pub(in crate::emulator) audience: String,
+    pub(in crate::emulator) keys: Jwks,
+}
+
+/// An identity that the metadata endpoint hands out.
+#[derive(Debug)]
+pub(in crate::emulator) struct ManagedIdentity {
+    pub(in crate::emulator) client_id: Guid,
+    pub(in crate::emulator) object_id: Guid,
+    pub(in crate::emulator) resource_id: Option<String>,
+    pub(in crate::emulator) system_assigned: bool,
+}
+
+impl Reader<'_> {
+    pub(super) fn tenant(&mut self, map: &mut Map<'_>) -> Option<Tenant> {
+        let id = self.guid(map, "id");
+        let applications = self.each(map, "applications", Reader::application);
+        Some(Tenant { id: id?, applications })
+    }
+
+    fn application(&mut self, map: &mut Map<'_>) -> Option<Application> {
+        let client_id = self.guid(map, "clientId");
+        let object_id = self.object_id(map);
+        let secrets: Vec<String> = map.fields.parse_list("secrets", &mut self.problems).unwrap_or_default();
+        let federated = self.each(map, "federatedCredentials", Reader::federated_credential);
+        self.not_served(map, "certificateFiles");
+        let client_id = client_id?;
+        let object_id = object_id.unwrap_or_else(|| client_id.clone());
+        Some(Application { client_id, object_id, secrets: secrets.into_iter().map(SecretValue::from).collect(), federated })
+    }
+
+    fn federated_credential(&mut self, map: &mut Map<'_>) -> Option<FederatedCredential> {
+        let [issuer, subject, audience] = ["issuer", "subject", "audience"].map(|key| self.parsed(map, key));
+        let keys = self.jwks(map);
+        Some(FederatedCredential { issuer: issuer?, subject: subject?, audience: audience?, keys: keys? })
+    }
+
+    fn jwks(&mut self, map: &mut Map<'_>) -> Option<Jwks> {
+        let node = self.required(map, "jwksFile")?;
+        let path = map.fields.path("jwksFile");
+        let bytes = self.file(node, &path)?;
+        match Jwks::parse(&bytes) {
+            Ok(keys) => Some(keys),
+            Err(error) => {
+                self.problems.add(node, &path, error.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn managed_identity(&mut self, map: &mut Map<'_>) -> Option<ManagedIdentity> {
+        let client_id = self.guid(map, "clientId");
+        let object_id = self.object_id(map);
+        let resource_id = map.fields.parse("resourceId", &mut self.problems);
+        let system_assigned = map.fields.bool("systemAssigned", &mut self.problems).unwrap_or(false);
+        let client_id = client_id?;
+        Some(ManagedIdentity { object_id: object_id.unwrap_or_else(|| client_id.clone()), client_id, resource_id, system_assigned })
+    }
+
+    /// The client id stands in for one that is not given.
+    fn object_id(&mut self, map: &mut Map<'_>) -> Option<Guid> {
+        let node = map.fields.take("objectId")?;
+        parse_node(node, &map.fields.path("objectId"), &mut self.problems).map(|LowerGuid(guid)| guid)
+    }
+}

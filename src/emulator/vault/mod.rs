@@ -1,0 +1,128 @@
+//! The Key Vault plane. A request is judged in Key Vault's own order: token, throttle, api-version, path, permission, object.
+
+mod api_version;
+mod caller;
+mod headers;
+pub(super) mod limits;
+mod page;
+mod refusal;
+mod secrets;
+mod store;
+mod throttle;
+mod wire;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::call::Call;
+use super::clock;
+use super::config::{Grant, Permission, RefusalWords, Vault};
+use super::faults::{Answer, Forbid, Outage, Plane};
+use super::plane;
+use super::world::{self, World};
+use crate::names::{Guid, ObjectKind, VaultName};
+use caller::Caller;
+use refusal::Refusal;
+use store::SecretStore;
+use throttle::Throttle;
+
+/// A vault while the emulator runs.
+pub(super) struct LiveVault {
+    name: VaultName,
+    tenant: Guid,
+    refusal: RefusalWords,
+    grants: Vec<Grant>,
+    throttle: Option<Mutex<Throttle>>,
+    secrets: Mutex<SecretStore>,
+}
+
+impl LiveVault {
+    pub(super) fn new(vault: Vault, first_tenant: &Guid) -> LiveVault {
+        LiveVault {
+            name: vault.name,
+            tenant: vault.tenant.unwrap_or_else(|| first_tenant.clone()),
+            refusal: vault.refusal,
+            grants: vault.grants,
+            throttle: vault.throttle.map(|limit| Mutex::new(Throttle::new(limit))),
+            secrets: Mutex::new(SecretStore::seeded(vault.secrets, clock::now())),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, SecretStore> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn throttle(&self) -> Result<(), Refusal> {
+        let Some(throttle) = &self.throttle else { return Ok(()) };
+        let admitted = throttle.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        if admitted { Ok(()) } else { Err(Refusal::Throttled) }
+    }
+
+    fn allows(&self, caller: &Guid, kind: ObjectKind, verb: &str) -> bool {
+        let permits = |permission: &Permission| match permission {
+            Permission::All => true,
+            Permission::Kind(allowed) => *allowed == kind,
+            Permission::One(allowed, word) => *allowed == kind && *word == verb,
+        };
+        self.grants.iter().filter(|grant| grant.identity == *caller).any(|grant| grant.allow.iter().any(permits))
+    }
+}
+
+/// Every path that no other service claims.
+pub(super) async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
+    plane::serve(world, Plane::Vault, request, answer).await
+}
+
+async fn answer(world: Arc<World>, call: Call) -> Response {
+    let challenge = challenge(&world, &call);
+    let client_request_id = call.headers.get("x-ms-client-request-id").cloned();
+    let mut response = match Caller::authenticate(&world, &call) {
+        Err(refusal) => refusal.response(&challenge),
+        Ok(caller) => {
+            let (fault, forbid) = match world.faults.answer(Plane::Vault, &call.path) {
+                Some(Answer::Forbid(forbid)) => (None, Some(forbid)),
+                fault => (fault, None),
+            };
+            let served = async { serve(caller, call, forbid).await.unwrap_or_else(|refusal| refusal.response(&challenge)) };
+            plane::scripted(fault, |outage| bad_day(outage, &challenge), served).await
+        }
+    };
+    headers::add(response.headers_mut(), client_request_id);
+    response
+}
+
+async fn serve(mut caller: Caller<'_>, call: Call, forbid: Option<Forbid>) -> Result<Response, Refusal> {
+    caller.forbid(forbid, &call)?;
+    caller.vault.throttle()?;
+    api_version::check(call.query("api-version"))?;
+    let collection = call.path.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
+    match collection {
+        "secrets" | "deletedsecrets" => secrets::serve(&caller, call).await,
+        "certificates" | "deletedcertificates" => Err(Refusal::NotServed("certificates")),
+        "keys" | "deletedkeys" => Err(Refusal::NotServed("keys")),
+        _ => Err(Refusal::NoSuchPath),
+    }
+}
+
+/// The tenant of the vault that was called, and the resource that its tokens are for.
+fn challenge(world: &World, call: &Call) -> String {
+    let tenant = &world.vault(call.host()).tenant;
+    format!("Bearer authorization=\"{}/{tenant}\", resource=\"{}\"", world.authority, world::resource_of(call.host()))
+}
+
+/// Front ends that are down answer in text, the service itself in JSON.
+fn bad_day(outage: Outage, challenge: &str) -> Response {
+    match outage.status {
+        StatusCode::TOO_MANY_REQUESTS => Refusal::Throttled.response(challenge),
+        StatusCode::SERVICE_UNAVAILABLE => super::call::typed(outage.status, "text/html", "<h2>Our services aren't available right now</h2>"),
+        status => Refusal::Scripted(status).response(challenge),
+    }
+}

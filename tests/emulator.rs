@@ -1,0 +1,24 @@
+//! The emulator, driven over real TLS: by the official SDK, by plain requests that compare every refusal word for word, and as a process.
+#![cfg(feature = "emulator")]
+#![allow(clippy::unwrap_used)] // clippy exempts test functions, not the helpers beside them
+
+#[path = "emulator/config.rs"]
+mod config;
+#[path = "support/emulator.rs"]
+mod emulator;
+#[path = "emulator/entra.rs"]
+mod entra;
+#[path = "emulator/faults.rs"]
+mod faults;
+#[path = "emulator/imds.rs"]
+mod imds;
+#[path = "emulator/process.rs"]
+mod process;
+#[path = "emulator/refusals.rs"]
+mod refusals;
+#[path = "support/sdk.rs"]
+mod sdk;
+#[path = "emulator/sdk_scenarios.rs"]
+mod sdk_scenarios;
+#[path = "emulator/secrets.rs"]
+mod secrets;
