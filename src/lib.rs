@@ -34,3 +34,11 @@ pub mod inject;
 // layer 2: edges
 #[cfg(feature = "emulator")]
 pub mod emulator;
+#[cfg(feature = "agent")]
+pub mod agent;
+#[cfg(feature = "agent")]
+pub mod fetch;
+#[cfg(feature = "agent")]
+pub mod format;
+#[cfg(feature = "agent")]
+pub mod vault;
