@@ -36,6 +36,8 @@ pub mod inject;
 pub mod emulator;
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 #[cfg(feature = "agent")]
 pub mod fetch;
 #[cfg(feature = "agent")]

@@ -73,3 +73,6 @@ fn all(objects: &[Fetch]) -> String {
         [first, rest @ ..] => format!("{} and {} more", label(&first.object), rest.len()),
     }
 }
+
+#[cfg(test)]
+mod tests;

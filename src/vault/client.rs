@@ -115,3 +115,6 @@ impl<'p, N: Network> Client<'p, N> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ impl Connector {
         };
         let tunnel = tunnel(&proxy, self.to_proxy)?;
         let stream = HttpsConnector::from((tunnel, self.tls)).call(uri).await;
-        stream.map_err(|source| Box::new(ThroughProxy { proxy: proxy.uri().clone(), source }).into())
+        stream.map_err(|source| ThroughProxy { proxy: proxy.uri().clone(), source }.into())
     }
 }
 
@@ -114,6 +114,6 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let limit = self.limit;
         let connecting = self.clone().connect(uri);
-        Box::pin(async move { tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| Err(Box::new(ConnectTimeout(limit)).into())) })
+        Box::pin(async move { tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| Err(ConnectTimeout(limit).into())) })
     }
 }

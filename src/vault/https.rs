@@ -175,3 +175,6 @@ fn tls_error<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> 
         None => cause.downcast_ref(),
     }
 }
+
+#[cfg(test)]
+mod tests;

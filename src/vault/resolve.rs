@@ -110,3 +110,6 @@ impl Service<Name> for Lookup {
         Box::pin(async move { resolver.lookup(name.as_str(), search).await.map(Vec::into_iter) })
     }
 }
+
+#[cfg(test)]
+mod tests;
