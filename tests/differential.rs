@@ -1,5 +1,6 @@
 //! The same scenarios through the official SDK and through our own client: the same values, the same refusals.
 #![cfg(all(feature = "agent", feature = "emulator"))]
+#![allow(clippy::unwrap_used)] // clippy exempts test functions, not the helpers beside them
 
 #[path = "support/emulator.rs"]
 mod emulator;
