@@ -68,6 +68,7 @@ Exit codes:
         // Writing to a String does not fail.
         let _ = writeln!(text, "  {}  {class}: {}", report::exit_code(class), report::meaning(class));
     }
+    let _ = writeln!(text, " {}  SIGTERM came first", report::TOLD_TO_END);
     text
 }
 

@@ -127,6 +127,7 @@ impl Staged {
     }
 
     fn prune(&self) -> io::Result<()> {
+        fs::remove_file(self.root.join(LINK_TEMPORARY)).or_else(not_found)?;
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::fetch::{self, Problem, label};
@@ -65,14 +66,24 @@ fn fetch_once(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> 
         prepare(places, environment).inspect_err(|unusable| termination::write(&places.termination_log(), &format!("plan: {unusable}\n")))?;
     let (plan, network, runtime) = prepared;
     log::start(plan.log_level);
-    match runtime.block_on(carry_out(&plan, network)) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(problems) => {
+    match runtime.block_on(until_told_to_end(carry_out(&plan, network)))? {
+        None => Ok(ExitCode::from(report::TOLD_TO_END)),
+        Some(Ok(())) => Ok(ExitCode::SUCCESS),
+        Some(Err(problems)) => {
             let lines = report::lines(&problems);
             lines.iter().for_each(|line| tracing::error!("{line}"));
             termination::write(&places.termination_log(), &termination::fit(&lines));
             Ok(ExitCode::from(problems.first().map_or(report::UNUSABLE, |problem| report::exit_code(problem.failure.class))))
         }
+    }
+}
+
+/// `None` if SIGTERM comes first. The first process of a container has to listen for it, or it is killed only after the grace period.
+async fn until_told_to_end<T>(work: impl Future<Output = T>) -> std::io::Result<Option<T>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = work => Ok(Some(result)),
+        _ = terminate.recv() => Ok(None),
     }
 }
 
@@ -87,6 +98,7 @@ fn prepare(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Res
 /// All values arrive and are rendered before the first file is written.
 async fn carry_out(plan: &Plan, network: HttpsNetwork) -> Result<(), Vec<Problem>> {
     let start = Instant::now();
+    tracing::info!("{} objects to read, {} directories to write", plan.fetch.len(), plan.directories.len());
     let retry = Retry::new(start + plan.deadline.get(), fastrand::f64);
     let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
     let values = fetch::fetch(&client, &plan.fetch, &retry).await?;

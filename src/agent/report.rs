@@ -6,6 +6,9 @@ use crate::vault::Class;
 /// The command line or the plan cannot be used (`EX_USAGE`).
 pub(super) const UNUSABLE: u8 = 64;
 
+/// SIGTERM came before the files were written; what a shell says of a program that SIGTERM ends.
+pub(super) const TOLD_TO_END: u8 = 143;
+
 /// The exit code of a class; as in `sysexits.h` where that has a name for it.
 pub(super) fn exit_code(class: Class) -> u8 {
     match class {
@@ -83,7 +86,7 @@ mod tests {
     fn exit_codes_are_distinct_and_never_those_of_usage_or_panic() {
         let codes: std::collections::BTreeSet<u8> = Class::ALL.into_iter().map(exit_code).collect();
         assert_eq!(codes.len(), Class::ALL.len());
-        assert!(!codes.contains(&UNUSABLE) && !codes.contains(&101));
+        assert!([UNUSABLE, TOLD_TO_END, 101].iter().all(|code| !codes.contains(code)));
     }
 
     #[test]

@@ -52,6 +52,19 @@ mod tests {
     }
 
     #[test]
+    fn a_message_replaces_the_one_before_and_makes_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("termination-log");
+        write(&path, "nobody asked for this");
+        assert!(!path.exists());
+        drop(std::fs::File::create(&path).unwrap());
+        for message in ["a longer one\n", "short\n"] {
+            write(&path, message);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), message);
+        }
+    }
+
+    #[test]
     fn a_single_endless_line_is_cut_at_a_character() {
         let message = fit(&["é".repeat(3_000)]);
         assert!(message.len() <= 4_000 && message.ends_with("é…\n"));

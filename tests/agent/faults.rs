@@ -1,5 +1,8 @@
 //! What a vault or Entra may answer, and what the agent makes of it.
 
+use std::io::BufRead;
+use std::process::{Command, Stdio};
+
 use serde_json::json;
 
 use crate::world::{Run, World, secrets};
@@ -173,4 +176,18 @@ fn a_vault_that_refuses_the_token_twice_is_not_asked_a_third_time() {
     assert_eq!(run.code, 78, "{}", run.log);
     assert!(run.termination.starts_with("auth demo/db-password: Key Vault answered 401"), "{}", run.termination);
     assert_eq!((world.calls("vault"), world.calls("entra")), (json!({"401": 2}), json!({"200": 2})));
+}
+
+#[test]
+fn sigterm_ends_the_waiting_at_once() {
+    let world = World::new();
+    world.fault(json!({"plane": "entra", "kind": "delay", "delay_ms": 60_000}));
+    let plan = world.plan_for(&["db-password"]);
+    let mut agent = world.command(&plan, "exec \"$0\" \"$@\"", &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    std::io::BufReader::new(agent.stderr.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.ends_with(" INFO 1 objects to read, 1 directories to write\n"), "{first}");
+    assert!(Command::new("/bin/sh").args(["-c", "kill -TERM $0"]).arg(agent.id().to_string()).status().unwrap().success());
+    assert_eq!(agent.wait().unwrap().code(), Some(143));
+    assert_nothing_written(&world);
 }

@@ -145,17 +145,21 @@ impl World {
 
     /// Runs the agent from a shell that first does what `script` says.
     pub(crate) fn run_with(&self, plan: &Plan, script: &str, environment: &[(&str, &str)]) -> Run {
-        self.put("dev/termination-log", "");
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", script, env!("CARGO_BIN_EXE_keyvault-agent"), "fetch", "--root"]).arg(self.root.path());
-        command.env_clear().env("KEYVAULT_AGENT_PLAN", plan.0.to_string()).env("AZURE_CLIENT_ID", "ignored").envs(environment.iter().copied());
-        let (code, output) = bounded(command);
+        let (code, output) = bounded(self.command(plan, script, environment));
         let termination = std::fs::read_to_string(self.path("dev/termination-log")).unwrap();
         for (place, text) in [("log", &output), ("termination message", &termination)] {
             assert!(!text.contains(CANARY), "a value is in the {place}: {text}");
             assert!(!text.contains("eyJ"), "a token is in the {place}: {text}");
         }
         Run { code, log: output, termination }
+    }
+
+    pub(crate) fn command(&self, plan: &Plan, script: &str, environment: &[(&str, &str)]) -> Command {
+        self.put("dev/termination-log", "");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_keyvault-agent"), "fetch", "--root"]).arg(self.root.path());
+        command.env_clear().env("KEYVAULT_AGENT_PLAN", plan.0.to_string()).env("AZURE_CLIENT_ID", "ignored").envs(environment.iter().copied());
+        command
     }
 
     /// Scripts a fault.

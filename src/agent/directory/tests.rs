@@ -81,6 +81,8 @@ fn a_failure_in_the_middle_names_the_file_and_leaves_the_old_ones() {
     publish(root.path(), &[("a", "0400", "old")]);
     let error = stage(root.path(), &[("a", "0400", "new"), ("x", "0400", "1"), ("x/y", "0400", "1")]).unwrap_err();
     assert_eq!(error.to_string(), "x/y cannot be written: Not a directory (os error 20)");
+    let error = stage(root.path(), &[("a", "0400", "new"), ("a", "0400", "newer")]).unwrap_err();
+    assert_eq!(error.to_string(), "a cannot be written: File exists (os error 17)");
     assert_eq!(listing(root.path()), ["..data", "..time", "a"]);
     assert_eq!(fs::read_to_string(root.path().join("a")).unwrap(), "old");
 }
