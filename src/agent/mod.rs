@@ -10,7 +10,7 @@ mod termination;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -22,6 +22,9 @@ use crate::vault::{Class, Client, Failure, HttpsNetwork, ProxyVariables, Resolve
 use arguments::Command;
 use directory::{File, Staged};
 use place::Places;
+
+/// Longer ones are as good as none, and clocks overflow.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 3_600);
 
 /// Why the agent ends before it has done anything.
 #[derive(Debug, thiserror::Error)]
@@ -98,13 +101,13 @@ fn prepare(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Res
 /// All values arrive and are rendered before the first file is written.
 async fn carry_out(plan: &Plan, network: HttpsNetwork) -> Result<(), Vec<Problem>> {
     let start = Instant::now();
-    tracing::info!("{} objects to read, {} directories to write", plan.fetch.len(), plan.directories.len());
-    let retry = Retry::new(start + plan.deadline.get(), fastrand::f64);
+    tracing::info!("objects to read: {}, directories to write: {}", plan.fetch.len(), plan.directories.len());
+    let retry = Retry::new(start + plan.deadline.get().min(LONGEST_DEADLINE), fastrand::f64);
     let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
     let values = fetch::fetch(&client, &plan.fetch, &retry).await?;
     let views = render(plan, &values)?;
     write(&views).map_err(|problem| vec![problem])?;
-    tracing::info!("{} objects read, {} directories written in {} ms", values.len(), views.len(), start.elapsed().as_millis());
+    tracing::info!("done in {} ms", start.elapsed().as_millis());
     Ok(())
 }
 
@@ -144,7 +147,7 @@ fn write(views: &[View<'_>]) -> Result<(), Problem> {
     let staged = views.iter().map(stage).collect::<Result<Vec<_>, Problem>>()?;
     for (staged, (directory, files)) in staged.into_iter().zip(views) {
         staged.publish().map_err(|error| problem(directory, error))?;
-        tracing::info!("{}: {} files", directory.display(), files.len());
+        tracing::info!("{}: files written: {}", directory.display(), files.len());
     }
     Ok(())
 }

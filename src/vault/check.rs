@@ -9,6 +9,9 @@ use super::failure::{Class, Failure, Outlook, one_line};
 use super::network::{Response, TransportError};
 use crate::secret::SecretValue;
 
+/// No clock overflows on what a server asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// What the vault answered, if it was not a failure.
 pub(super) enum Answer {
     /// The secret's value.
@@ -164,7 +167,8 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let milliseconds = || ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().find_map(|name| text(name)?.parse().ok()).map(Duration::from_millis);
     let seconds = |text: &str| text.parse().ok().map(Duration::from_secs);
     let date = |text: &str| httpdate::parse_http_date(text).ok().map(|date| date.duration_since(now).unwrap_or_default());
-    milliseconds().or_else(|| text("retry-after").and_then(|text| seconds(text).or_else(|| date(text))))
+    let asked = milliseconds().or_else(|| text("retry-after").and_then(|text| seconds(text).or_else(|| date(text))));
+    asked.map(|asked| asked.min(LONGEST_WAIT))
 }
 
 /// The audience in `WWW-Authenticate: Bearer authorization="…", resource="…"`.

@@ -186,7 +186,7 @@ fn sigterm_ends_the_waiting_at_once() {
     let mut agent = world.command(&plan, "exec \"$0\" \"$@\"", &[]).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
     std::io::BufReader::new(agent.stderr.take().unwrap()).read_line(&mut first).unwrap();
-    assert!(first.ends_with(" INFO 1 objects to read, 1 directories to write\n"), "{first}");
+    assert!(first.ends_with(" INFO objects to read: 1, directories to write: 1\n"), "{first}");
     assert!(Command::new("/bin/sh").args(["-c", "kill -TERM $0"]).arg(agent.id().to_string()).status().unwrap().success());
     assert_eq!(agent.wait().unwrap().code(), Some(143));
     assert_nothing_written(&world);

@@ -93,6 +93,7 @@ fn the_wait_that_the_server_asks_for_is_understood_in_every_form() {
         ("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
         ("x-ms-retry-after-ms", "1500", Some(1_500)),
         ("retry-after-ms", "20", Some(20)),
+        ("retry-after", "18446744073709551615", Some(31_536_000_000)),
         ("retry-after", "soon", None),
         ("retry-after", "-1", None),
     ] {
