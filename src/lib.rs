@@ -34,5 +34,17 @@ pub mod texts;
 pub mod inject;
 
 // layer 2: edges
+#[cfg(feature = "agent")]
+pub mod vault;
+
+#[cfg(feature = "agent")]
+pub mod format;
+
+#[cfg(feature = "agent")]
+pub mod fetch;
+
+#[cfg(feature = "agent")]
+pub mod agent;
+
 #[cfg(feature = "emulator")]
 pub mod emulator;

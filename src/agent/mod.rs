@@ -1,0 +1,153 @@
+//! The agent in a workload's pod: reads the plan, fetches, writes, ends.
+
+mod arguments;
+mod directory;
+mod log;
+mod place;
+mod report;
+mod termination;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::fetch::{self, Problem, label};
+use crate::format::{self, Values};
+use crate::plan::{self, Plan};
+use crate::vault::{Class, Client, Failure, HttpsNetwork, ProxyVariables, Resolver, Retry};
+use arguments::Command;
+use directory::{File, Staged};
+use place::Places;
+
+/// Longer ones are as good as none, and clocks overflow.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 3_600);
+
+/// Why the agent ends before it has done anything.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("{0}")]
+    Arguments(#[from] arguments::UsageError),
+    #[error("the environment variable {} is not set: the injector puts the plan there", plan::PLAN_VARIABLE)]
+    NoPlan,
+    #[error("{0}")]
+    Plan(#[from] plan::PlanError),
+    #[error("{0}")]
+    Place(#[from] place::PlaceError),
+    #[error("{0}")]
+    Ca(#[from] crate::vault::CaError),
+    #[error("this machine cannot run the agent: {0}")]
+    Machine(#[from] std::io::Error),
+}
+
+/// Runs the agent with its command line (without the program's name) and its environment. The exit code is in `docs/errors.md`.
+pub fn main(arguments: &[String], environment: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+    let result = match Command::parse(arguments) {
+        Ok(Command::Help) => return print(&arguments::help()),
+        Ok(Command::Version) => return print(concat!("keyvault-agent ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Fetch { root }) => Places::below(root.as_deref()).map_err(Unusable::from).and_then(|places| fetch_once(&places, environment)),
+        Err(error) => Err(error.into()),
+    };
+    result.unwrap_or_else(|unusable| {
+        let _ = writeln!(std::io::stderr(), "keyvault-agent: {unusable}");
+        ExitCode::from(report::UNUSABLE)
+    })
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fetch_once(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<ExitCode, Unusable> {
+    let prepared =
+        prepare(places, environment).inspect_err(|unusable| termination::write(&places.termination_log(), &format!("plan: {unusable}\n")))?;
+    let (plan, network, runtime) = prepared;
+    log::start(plan.log_level);
+    match runtime.block_on(until_told_to_end(carry_out(&plan, network)))? {
+        None => Ok(ExitCode::from(report::TOLD_TO_END)),
+        Some(Ok(())) => Ok(ExitCode::SUCCESS),
+        Some(Err(problems)) => {
+            let lines = report::lines(&problems);
+            lines.iter().for_each(|line| tracing::error!("{line}"));
+            termination::write(&places.termination_log(), &termination::fit(&lines));
+            Ok(ExitCode::from(problems.first().map_or(report::UNUSABLE, |problem| report::exit_code(problem.failure.class))))
+        }
+    }
+}
+
+/// `None` if SIGTERM comes first. The first process of a container has to listen for it, or it is killed only after the grace period.
+async fn until_told_to_end<T>(work: impl Future<Output = T>) -> std::io::Result<Option<T>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = work => Ok(Some(result)),
+        _ = terminate.recv() => Ok(None),
+    }
+}
+
+/// Everything that can be wrong before the first request.
+fn prepare(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<(Plan, HttpsNetwork, tokio::runtime::Runtime), Unusable> {
+    let plan = places.apply(Plan::from_json(&environment(plan::PLAN_VARIABLE).ok_or(Unusable::NoPlan)?)?)?;
+    let network = HttpsNetwork::new(plan.extra_ca.as_deref(), &ProxyVariables::read(environment), &Resolver::new("/etc/resolv.conf"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok((plan, network, runtime))
+}
+
+/// All values arrive and are rendered before the first file is written.
+async fn carry_out(plan: &Plan, network: HttpsNetwork) -> Result<(), Vec<Problem>> {
+    let start = Instant::now();
+    tracing::info!("objects to read: {}, directories to write: {}", plan.fetch.len(), plan.directories.len());
+    let retry = Retry::new(start + plan.deadline.get().min(LONGEST_DEADLINE), fastrand::f64);
+    let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
+    let values = fetch::fetch(&client, &plan.fetch, &retry).await?;
+    let views = render(plan, &values)?;
+    write(&views).map_err(|problem| vec![problem])?;
+    tracing::info!("done in {} ms", start.elapsed().as_millis());
+    Ok(())
+}
+
+/// A directory and the files that it will hold.
+type View<'p> = (&'p Path, Vec<File<'p>>);
+
+fn render<'p>(plan: &'p Plan, values: &Values<'_>) -> Result<Vec<View<'p>>, Vec<Problem>> {
+    let (mut views, mut problems) = (Vec::new(), Vec::new());
+    for directory in &plan.directories {
+        let mut files = Vec::new();
+        for entry in &directory.entries {
+            match format::render(&entry.value, values) {
+                Ok(Some(content)) => files.push(File { path: &entry.file, mode: entry.mode, content }),
+                Ok(None) => tracing::info!("{}: left out, because its object does not exist", entry.file),
+                Err(error) => problems.push(unfit(plan, entry, &error)),
+            }
+        }
+        views.push((Path::new(directory.path.as_str()), files));
+    }
+    if problems.is_empty() { Ok(views) } else { Err(problems) }
+}
+
+fn unfit(plan: &Plan, entry: &plan::Entry, error: &format::FormatError) -> Problem {
+    let plan::Value::Object { id, .. } = &entry.value;
+    let object = plan.fetch.iter().find(|fetch| fetch.id == *id).map_or_else(|| entry.file.to_string(), |fetch| label(&fetch.object));
+    Problem { object, failure: Failure::new(Class::Format, format!("file {}: {error}", entry.file)) }
+}
+
+/// Stages every directory before the first one changes.
+fn write(views: &[View<'_>]) -> Result<(), Problem> {
+    let problem = |directory: &Path, error: directory::WriteError| Problem {
+        object: directory.display().to_string(),
+        failure: Failure::new(Class::Volume, error.to_string()),
+    };
+    let now = SystemTime::now();
+    let stage = |(directory, files): &View<'_>| Staged::new(directory, files, now).map_err(|error| problem(directory, error));
+    let staged = views.iter().map(stage).collect::<Result<Vec<_>, Problem>>()?;
+    for (staged, (directory, files)) in staged.into_iter().zip(views) {
+        staged.publish().map_err(|error| problem(directory, error))?;
+        tracing::info!("{}: files written: {}", directory.display(), files.len());
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Where the plan's paths are, and whether this build can carry the plan out.
+
+use std::path::{Path, PathBuf};
+
+use crate::names::{AbsolutePath, ObjectKind};
+use crate::plan::{Identity, Plan};
+
+/// A plan or a root that this build cannot work with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlaceError {
+    #[error("--root {root}: {reason}")]
+    Root { root: String, reason: String },
+    #[error("the plan fetches the {kind} {name}, but this agent reads secrets only", kind = kind.noun())]
+    Kind { kind: ObjectKind, name: String },
+    #[error("the plan's authorityHost {0:?} does not begin with https://")]
+    Authority(String),
+    #[error("the plan's metadata endpoint {0:?} does not begin with http://")]
+    Endpoint(String),
+}
+
+/// The directory under which all paths are taken; `/` in a pod.
+#[derive(Debug)]
+pub(super) struct Places {
+    root: PathBuf,
+}
+
+impl Places {
+    pub(super) fn below(root: Option<&Path>) -> Result<Places, PlaceError> {
+        let Some(root) = root else { return Ok(Places { root: PathBuf::from("/") }) };
+        let unusable = |reason: std::io::Error| PlaceError::Root { root: root.display().to_string(), reason: reason.to_string() };
+        Ok(Places { root: root.canonicalize().map_err(unusable)? })
+    }
+
+    pub(super) fn termination_log(&self) -> PathBuf {
+        self.root.join("dev/termination-log")
+    }
+
+    /// The plan with every path in its place.
+    pub(super) fn apply(&self, mut plan: Plan) -> Result<Plan, PlaceError> {
+        check(&plan)?;
+        let identity_path = match &mut plan.identity {
+            Identity::WorkloadIdentity { token_file, .. } => Some(token_file),
+            Identity::ServicePrincipal { directory } => Some(directory),
+            Identity::ManagedIdentity { .. } | Identity::PodIdentity { .. } => None,
+        };
+        for path in identity_path.into_iter().chain(plan.directories.iter_mut().map(|directory| &mut directory.path)) {
+            *path = self.place(path)?;
+        }
+        Ok(plan)
+    }
+
+    fn place(&self, path: &AbsolutePath) -> Result<AbsolutePath, PlaceError> {
+        let placed = self.root.join(path.as_str().trim_start_matches('/')).display().to_string();
+        placed.parse().map_err(|error: crate::names::NameError| PlaceError::Root { root: self.root.display().to_string(), reason: error.to_string() })
+    }
+}
+
+fn check(plan: &Plan) -> Result<(), PlaceError> {
+    if let Some(fetch) = plan.fetch.iter().find(|fetch| fetch.kind != ObjectKind::Secret) {
+        return Err(PlaceError::Kind { kind: fetch.kind, name: fetch.object.name.to_string() });
+    }
+    if !plan.cloud.authority_host.starts_with("https://") {
+        return Err(PlaceError::Authority(plan.cloud.authority_host.clone()));
+    }
+    match &plan.identity {
+        Identity::ManagedIdentity { endpoint: Some(endpoint), .. } | Identity::PodIdentity { endpoint: Some(endpoint) }
+            // Plain http is what keeps it away from proxies.
+            if !endpoint.starts_with("http://") =>
+        {
+            Err(PlaceError::Endpoint(endpoint.clone()))
+        }
+        Identity::ManagedIdentity { .. } | Identity::PodIdentity { .. } | Identity::WorkloadIdentity { .. } | Identity::ServicePrincipal { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,100 @@
+//! What each class of problem means to the world outside: a line for people, a number for programs.
+
+use crate::fetch::Problem;
+use crate::vault::Class;
+
+/// The command line or the plan cannot be used (`EX_USAGE`).
+pub(super) const UNUSABLE: u8 = 64;
+
+/// SIGTERM came before the files were written; what a shell says of a program that SIGTERM ends.
+pub(super) const TOLD_TO_END: u8 = 143;
+
+/// The exit code of a class; as in `sysexits.h` where that has a name for it.
+pub(super) fn exit_code(class: Class) -> u8 {
+    match class {
+        Class::Format => 65,
+        Class::NotFound => 66,
+        Class::Disabled => 67,
+        Class::Dns => 68,
+        Class::Unavailable => 69,
+        Class::Connect => 71,
+        Class::Tls => 72,
+        Class::Volume => 73,
+        Class::Timeout => 74,
+        Class::Throttled => 75,
+        Class::Firewall => 76,
+        Class::Rbac => 77,
+        Class::Auth => 78,
+    }
+}
+
+/// A class in half a sentence.
+pub(super) fn meaning(class: Class) -> &'static str {
+    match class {
+        Class::Dns => "a name could not be resolved",
+        Class::Connect => "no connection, or a broken one",
+        Class::Tls => "a certificate is not trusted, or the TLS handshake failed",
+        Class::Timeout => "no answer in time",
+        Class::Auth => "no token, or one that the vault refuses",
+        Class::Rbac => "the identity has no permission for the object",
+        Class::Firewall => "the vault's network rules refuse the pod",
+        Class::NotFound => "no such object or version",
+        Class::Disabled => "the object is disabled",
+        Class::Throttled => "the server refuses because of too many requests",
+        Class::Unavailable => "the server cannot answer now",
+        Class::Format => "an answer or a value is not what it should be",
+        Class::Volume => "a file could not be written",
+    }
+}
+
+/// What a person does about it.
+fn next_step(class: Class) -> &'static str {
+    match class {
+        Class::Dns => "check the name, the cluster's DNS and, for a private endpoint, its DNS zone",
+        Class::Connect => "check network policies, firewalls and proxies between pod and address",
+        Class::Tls => "trust the CA in the injector's configuration, or remove what intercepts the connection",
+        Class::Timeout => "check that the pod can reach the address, or raise the deadline",
+        Class::Auth => "check client id, tenant id and credential; a federated credential's issuer, subject and audience must match to the letter",
+        Class::Rbac => "give the identity the role Key Vault Secrets User, or get permission for secrets in the access policy",
+        Class::Firewall => "let the cluster's subnet or a private endpoint through the vault's network rules",
+        Class::NotFound => "create it, correct name or version, or mark the reference optional",
+        Class::Disabled => "enable it in the vault, or name another version",
+        Class::Throttled => "start fewer pods at once, spread objects over vaults, or raise the deadline",
+        Class::Unavailable => "try again, and if it lasts look at the state of Azure in the vault's region",
+        Class::Format => "compare the value with encoding and property in the annotation; if it is the answer, check what answers at that address",
+        Class::Volume => "check size and permissions of the volume and the size of the values",
+    }
+}
+
+/// One line per object, each told once.
+pub(super) fn lines(problems: &[Problem]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Problem { object, failure } in problems {
+        let line = format!("{} {object}: {failure}; {}", failure.class, next_step(failure.class));
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_distinct_and_never_those_of_usage_or_panic() {
+        let codes: std::collections::BTreeSet<u8> = Class::ALL.into_iter().map(exit_code).collect();
+        assert_eq!(codes.len(), Class::ALL.len());
+        assert!([UNUSABLE, TOLD_TO_END, 101].iter().all(|code| !codes.contains(code)));
+    }
+
+    #[test]
+    fn the_documentation_has_every_class_with_its_exit_code() {
+        let documentation = include_str!("../../docs/errors.md");
+        for class in Class::ALL {
+            assert!(documentation.contains(&format!("\n## {class} (exit code {})\n", exit_code(class))), "{class}");
+            assert!(documentation.contains(next_step(class)), "{class}: {}", next_step(class));
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The program that brings a pod its secrets. All of it is in [`keyvault_injector::agent`].
+
+use std::process::ExitCode;
+
+use keyvault_injector::agent;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    agent::main(&arguments, &|name| std::env::var(name).ok())
+}

@@ -1,0 +1,78 @@
+//! From the plan to all its values, or to all its problems. Touches no disk but what the identity needs.
+
+mod gate;
+
+use std::collections::HashMap;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use crate::format::Values;
+use crate::names::VaultUrl;
+use crate::plan::{Fetch, Object};
+use crate::secret::SecretValue;
+use crate::vault::{Class, Client, Failure, Network, Retry};
+use gate::Gate;
+
+/// How one object could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{object}: {failure}")]
+pub struct Problem {
+    /// `vault/name`, or several of them where they share one failure.
+    pub object: String,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// Reads every object of the plan, at most 32 at a time from each vault. All are tried, so that all problems are known at once.
+///
+/// # Errors
+/// Every object that could not be had, in the plan's order. An optional one that does not exist is no problem.
+pub async fn fetch<'p, N: Network>(client: &Client<'_, N>, objects: &'p [Fetch], retry: &Retry) -> Result<Values<'p>, Vec<Problem>> {
+    client.sign_in().await.map_err(|failure| vec![Problem { object: all(objects), failure }])?;
+    let gates: HashMap<&VaultUrl, Gate> = objects.iter().map(|fetch| (&fetch.object.vault, Gate::new(retry.deadline()))).collect();
+    let reads = join_all(objects.iter().map(|fetch| read(client, &fetch.object, &gates[&fetch.object.vault], retry.clone()))).await;
+    let (mut values, mut problems) = (Values::new(), Vec::new());
+    for (Fetch { id, object, .. }, result) in objects.iter().zip(reads) {
+        match result {
+            Ok(value) => drop(values.insert(id.as_str(), value)),
+            Err(failure) if object.optional && failure.class == Class::NotFound => tracing::info!("{}: does not exist, left out", label(object)),
+            Err(failure) => problems.push(Problem { object: label(object), failure }),
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
+}
+
+async fn read<N: Network>(client: &Client<'_, N>, object: &Object, gate: &Gate, retry: Retry) -> Result<SecretValue, Failure> {
+    let attempt = async || {
+        let pass = gate.enter().await;
+        let result = client.secret(object).await;
+        drop(pass);
+        gate.learn(&result, Instant::now());
+        result
+    };
+    let result = retry.run(&label(object), attempt).await;
+    if result.is_ok() {
+        tracing::info!("{}: read", label(object));
+    }
+    result.map_err(|failure| gate.explain(failure))
+}
+
+/// How messages name an object.
+#[must_use]
+pub fn label(object: &Object) -> String {
+    let version = object.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default();
+    format!("{}/{}{version}", object.vault.name(), object.name)
+}
+
+/// Names objects that share one failure.
+fn all(objects: &[Fetch]) -> String {
+    match objects {
+        [] => "no object".to_owned(),
+        [only] => label(&only.object),
+        [first, rest @ ..] => format!("{} and {} more", label(&first.object), rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

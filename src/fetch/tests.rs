@@ -1,0 +1,147 @@
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use hyper::HeaderMap;
+
+use super::*;
+use crate::plan::{Identity, PlanCloud};
+use crate::vault::{Kind, Request, Response, TransportError};
+
+/// A vault that takes a while for each answer and counts how many requests are in it at once.
+#[derive(Default)]
+struct Vault {
+    /// Answers of this many requests, then 200.
+    throttled: Cell<u32>,
+    retry_after: &'static str,
+    down: bool,
+    inside: Cell<usize>,
+    most: RefCell<Vec<usize>>,
+}
+
+impl Network for &Vault {
+    async fn send(&self, request: Request<'_>) -> Result<Response, TransportError> {
+        let mut headers = HeaderMap::new();
+        let name = request.url.rsplit('/').next().unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
+        let answer = |status, headers, body: String| Ok(Response { status, headers, body: body.into(), cut: None });
+        if matches!(request.kind, Kind::Metadata) {
+            return answer(200, headers, r#"{"access_token":"T"}"#.to_owned());
+        }
+        self.inside.set(self.inside.get() + 1);
+        self.most.borrow_mut().push(self.inside.get());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        self.inside.set(self.inside.get() - 1);
+        if self.down {
+            return Err(TransportError::Broken { authority: "p".to_owned(), reason: "gone".to_owned() });
+        }
+        if let Some(left) = self.throttled.get().checked_sub(1) {
+            self.throttled.set(left);
+            headers.insert("retry-after", self.retry_after.parse().unwrap());
+            return answer(429, headers, String::new());
+        }
+        match name.as_str() {
+            "missing" => answer(404, headers, String::new()),
+            "denied" => answer(403, headers, String::new()),
+            name => answer(200, headers, format!(r#"{{"value":"value of {name}"}}"#)),
+        }
+    }
+}
+
+fn objects(names: &[&str]) -> Vec<Fetch> {
+    names
+        .iter()
+        .enumerate()
+        .map(|(id, name)| Fetch {
+            id: id.to_string(),
+            kind: crate::names::ObjectKind::Secret,
+            object: Object {
+                vault: "https://p.vault.azure.net".parse().unwrap(),
+                name: name.trim_end_matches('?').parse().unwrap(),
+                version: None,
+                optional: name.ends_with('?'),
+            },
+        })
+        .collect()
+}
+
+async fn run(vault: &Vault, objects: &[Fetch], deadline: Duration) -> Result<Vec<String>, Vec<String>> {
+    let cloud = PlanCloud {
+        authority_host: "https://login.microsoftonline.com".to_owned(),
+        resource: "https://vault.azure.net".to_owned(),
+        verify_challenge: true,
+        allowed_vault_hosts: Vec::new(),
+    };
+    let identity = Identity::PodIdentity { endpoint: Some("http://127.0.0.1:1".to_owned()) };
+    let retry = Retry::new(Instant::now() + deadline, || 0.5);
+    let client = Client::new(vault, &cloud, &identity, retry.clone());
+    match fetch(&client, objects, &retry).await {
+        Ok(values) => {
+            let mut texts: Vec<String> = values.iter().map(|(id, value)| format!("{id}: {}", String::from_utf8_lossy(value.expose()))).collect();
+            texts.sort();
+            Ok(texts)
+        }
+        Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn many() -> Vec<Fetch> {
+    let names: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
+    objects(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_come_by_id_and_a_missing_optional_one_is_left_out() {
+    let values = run(&Vault::default(), &objects(&["a", "missing?", "b"]), Duration::from_secs(60)).await;
+    assert_eq!(values.unwrap(), ["0: value of a", "2: value of b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_problem_is_reported_in_the_plans_order() {
+    let problems = run(&Vault::default(), &objects(&["missing", "a", "denied?", "missing?"]), Duration::from_secs(60)).await;
+    assert_eq!(problems.unwrap_err(), ["p/missing: Key Vault answered 404", "p/denied: Key Vault answered 403"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_gets_at_most_32_requests_at_a_time() {
+    let vault = Vault::default();
+    assert_eq!(run(&vault, &many(), Duration::from_secs(60)).await.unwrap().len(), 100);
+    assert_eq!(vault.most.borrow().iter().max(), Some(&32));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_throttling_one_request_goes_and_then_more_with_each_success() {
+    let vault = Vault { throttled: Cell::new(32), retry_after: "2", ..Vault::default() };
+    let start = Instant::now();
+    assert_eq!(run(&vault, &many(), Duration::from_secs(60)).await.unwrap().len(), 100);
+    assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
+    let most = vault.most.borrow();
+    assert_eq!(most[32..39], [1, 1, 2, 1, 2, 3, 4], "{most:?}");
+    assert!(*most[32..].iter().max().unwrap() <= 32);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_vault_that_wants_more_time_than_there_is() {
+    let vault = Vault { throttled: Cell::new(1_000), retry_after: "3600", ..Vault::default() };
+    let start = Instant::now();
+    let problems = run(&vault, &many(), Duration::from_secs(60)).await.unwrap_err();
+    assert_eq!(problems.len(), 100);
+    assert!(problems[99].starts_with("p/s99: Key Vault answered 429 (asks to wait 3600s, but the deadline is in 5"), "{}", problems[99]);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_whose_turn_never_came_says_that_the_vault_throttles() {
+    let vault = Vault { throttled: Cell::new(1_000), retry_after: "soon", ..Vault::default() };
+    let problems = run(&vault, &many(), Duration::from_secs(3)).await.unwrap_err();
+    assert_eq!(problems.len(), 100);
+    assert!(problems[0].starts_with("p/s0: Key Vault answered 429 (no time for another try"), "{}", problems[0]);
+    assert_eq!(problems[99], "p/s99: no answer before the deadline, because Key Vault throttles");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_stays_down_is_tried_until_the_deadline() {
+    let vault = Vault { down: true, ..Vault::default() };
+    let start = Instant::now();
+    let problems = run(&vault, &objects(&["a"]), Duration::from_secs(10)).await.unwrap_err();
+    assert_eq!(problems, ["p/a: the connection to p broke: gone (tried 6 times until the deadline)"]);
+    assert!(start.elapsed() <= Duration::from_secs(10));
+}

@@ -1,0 +1,215 @@
+//! The one checker through which every answer goes: status first, body as far as it helps.
+
+use std::time::{Duration, SystemTime};
+
+use hyper::HeaderMap;
+use serde::Deserialize;
+
+use super::failure::{Class, Failure, Outlook, one_line};
+use super::network::{Response, TransportError};
+use crate::secret::SecretValue;
+
+/// No clock overflows on what a server asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// What the vault answered, if it was not a failure.
+pub(super) enum Answer {
+    /// The secret's value.
+    Value(SecretValue),
+    /// It does not take the token.
+    Unauthorized {
+        /// The audience that its challenge names.
+        resource: Option<String>,
+        /// What to report if a fresh token does not help.
+        failure: Failure,
+    },
+}
+
+/// Checks Key Vault's answer to a GET of a secret.
+pub(super) fn secret(response: &Response, now: SystemTime) -> Result<Answer, Failure> {
+    #[derive(Deserialize)]
+    struct Bundle {
+        value: String,
+    }
+    match response.status {
+        200 => json::<Bundle>("Key Vault", "a secret", response).map(|bundle| Answer::Value(bundle.value.into())),
+        401 => Ok(Answer::Unauthorized { resource: challenged_resource(&response.headers), failure: vault_failure(response, now) }),
+        _ => Err(vault_failure(response, now)),
+    }
+}
+
+/// Checks the answer of a token endpoint. `who` says who asked, for the message.
+pub(super) fn token(endpoint: Endpoint, who: &str, response: &Response, now: SystemTime) -> Result<SecretValue, Failure> {
+    #[derive(Deserialize)]
+    struct Token {
+        access_token: String,
+    }
+    if response.status == 200 {
+        return json::<Token>(endpoint.name(), "a token", response).map(|token| token.access_token.into());
+    }
+    let body: TokenError = lenient(response);
+    let (class, outlook) = temporary(response, now).unwrap_or_else(|| (Class::Auth, endpoint.outlook(response.status, &body)));
+    let what = format!("{} refused {who}: {}", endpoint.name(), body.words(response.status));
+    Err(Failure { class, what, status: Some(response.status), outlook })
+}
+
+/// Who gives tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Endpoint {
+    Entra,
+    Metadata,
+}
+
+impl Endpoint {
+    fn name(self) -> &'static str {
+        match self {
+            Endpoint::Entra => "Entra",
+            Endpoint::Metadata => "the metadata address",
+        }
+    }
+
+    /// Entra learns of new federated credentials late, and now and then forgets one for a moment; the metadata address learns of new
+    /// identities late.
+    fn outlook(self, status: u16, body: &TokenError) -> Outlook {
+        const PROPAGATING: [u32; 6] = [70_021, 700_211, 700_212, 700_213, 7_002_138, 90_033];
+        let transient = match self {
+            Endpoint::Entra => body.error == "temporarily_unavailable" || body.code().is_some_and(|code| PROPAGATING.contains(&code)),
+            Endpoint::Metadata => matches!(status, 404 | 410),
+        };
+        if transient { Outlook::Transient } else { Outlook::Final }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TokenError {
+    error: String,
+    error_description: String,
+    error_codes: Vec<u32>,
+}
+
+impl TokenError {
+    fn code(&self) -> Option<u32> {
+        let spelled = || self.error_description.strip_prefix("AADSTS")?.split(':').next()?.parse().ok();
+        self.error_codes.first().copied().or_else(spelled)
+    }
+
+    /// The description up to the ids that only Microsoft's support can use.
+    fn words(&self, status: u16) -> String {
+        let text = self.error_description.split("Trace ID:").next().unwrap_or_default().trim();
+        match (text, self.error.as_str()) {
+            ("", "") => format!("status {status} without a reason"),
+            ("", error) => one_line(error),
+            (text, _) => one_line(text),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct VaultError {
+    error: Reason,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reason {
+    code: String,
+    message: String,
+    innererror: Option<Inner>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Inner {
+    code: String,
+}
+
+fn vault_failure(response: &Response, now: SystemTime) -> Failure {
+    let Reason { code, message, innererror } = lenient::<VaultError>(response).error;
+    let inner = innererror.unwrap_or_default().code;
+    let (class, outlook) = temporary(response, now).unwrap_or_else(|| (vault_class(response.status, &inner), Outlook::Final));
+    let mut what = format!("Key Vault answered {}", response.status);
+    for part in [&code, &inner].into_iter().filter(|part| !part.is_empty()) {
+        what = format!("{what} {}", one_line(part));
+    }
+    if !message.is_empty() {
+        what = format!("{what}: {}", one_line(&message));
+    }
+    Failure { class, what, status: Some(response.status), outlook }
+}
+
+fn vault_class(status: u16, inner: &str) -> Class {
+    match (status, inner) {
+        (401, _) => Class::Auth,
+        (403, "SecretDisabled" | "CertificateDisabled" | "KeyDisabled") => Class::Disabled,
+        (403, "ForbiddenByFirewall" | "ForbiddenByConnection") => Class::Firewall,
+        (403, _) => Class::Rbac,
+        (404, _) => Class::NotFound,
+        _ => Class::Format,
+    }
+}
+
+/// What every server may say when it cannot answer just now.
+fn temporary(response: &Response, now: SystemTime) -> Option<(Class, Outlook)> {
+    let class = match response.status {
+        408 => Class::Timeout,
+        429 => Class::Throttled,
+        500..=599 => Class::Unavailable,
+        _ => return None,
+    };
+    Some((class, retry_after(&response.headers, now).map_or(Outlook::Transient, Outlook::After)))
+}
+
+/// `Retry-After` in seconds or as a date, or Azure's own header in milliseconds.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let milliseconds = || ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().find_map(|name| text(name)?.parse().ok()).map(Duration::from_millis);
+    let seconds = |text: &str| text.parse().ok().map(Duration::from_secs);
+    let date = |text: &str| httpdate::parse_http_date(text).ok().map(|date| date.duration_since(now).unwrap_or_default());
+    let asked = milliseconds().or_else(|| text("retry-after").and_then(|text| seconds(text).or_else(|| date(text))));
+    asked.map(|asked| asked.min(LONGEST_WAIT))
+}
+
+/// The audience in `WWW-Authenticate: Bearer authorization="…", resource="…"`.
+fn challenged_resource(headers: &HeaderMap) -> Option<String> {
+    let challenge = headers.get("www-authenticate")?.to_str().ok()?;
+    let value = |name: &str| Some(challenge.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned());
+    value("resource").or_else(|| value("scope").map(|scope| scope.trim_end_matches("/.default").to_owned()))
+}
+
+/// The JSON of a success; a body that broke off may come whole the next time.
+fn json<T: for<'de> Deserialize<'de>>(server: &str, wanted: &str, response: &Response) -> Result<T, Failure> {
+    let failure = |reason: String| Failure {
+        status: Some(response.status),
+        ..Failure::new(Class::Format, format!("{server} answered {}, but {reason}", response.status))
+    };
+    if let Some(cut) = &response.cut {
+        return Err(failure(format!("the answer broke off after {} bytes: {}", response.body.len(), one_line(cut))).transient());
+    }
+    serde_json::from_slice(response.body.expose()).map_err(|error| {
+        // The parser's own words may quote the body.
+        failure(format!("not with the JSON of {wanted} (line {}, column {})", error.line(), error.column()))
+    })
+}
+
+/// The body of a refusal, or nothing: the status counts even where the body is cut or no JSON.
+fn lenient<T: Default + for<'de> Deserialize<'de>>(response: &Response) -> T {
+    serde_json::from_slice(response.body.expose()).unwrap_or_default()
+}
+
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Failure {
+        let what = error.to_string();
+        match error {
+            TransportError::Dns { .. } => Failure::new(Class::Dns, what).transient(),
+            TransportError::Connect { .. } | TransportError::Broken { .. } => Failure::new(Class::Connect, what).transient(),
+            // A certificate does not become another one by asking again.
+            TransportError::Tls { .. } => Failure::new(Class::Tls, what),
+            TransportError::Timeout { .. } => Failure::new(Class::Timeout, what).transient(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

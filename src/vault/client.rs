@@ -1,0 +1,120 @@
+//! Reads objects from vaults as one identity.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::check::{self, Answer};
+use super::failure::{Class, Failure};
+use super::identity;
+use super::network::{Kind, Network, Request, Response};
+use super::retry::Retry;
+use super::token::{Token, Tokens};
+use crate::names::VaultUrl;
+use crate::plan::{Identity, Object, PlanCloud};
+use crate::secret::SecretValue;
+
+/// The version of Key Vault's REST interface that every cloud has.
+const API_VERSION: &str = "7.4";
+
+/// A client for one run of the agent: one identity, one deadline, one token.
+#[derive(Debug)]
+pub struct Client<'p, N> {
+    network: N,
+    cloud: &'p PlanCloud,
+    identity: &'p Identity,
+    retry: Retry,
+    tokens: Tokens,
+}
+
+impl<'p, N: Network> Client<'p, N> {
+    /// A client that has not sent anything yet. `retry` is how long sign-ins are tried.
+    pub fn new(network: N, cloud: &'p PlanCloud, identity: &'p Identity, retry: Retry) -> Client<'p, N> {
+        Client { network, cloud, identity, retry, tokens: Tokens::default() }
+    }
+
+    /// Gets the token that all reads use.
+    ///
+    /// # Errors
+    /// Why there is none, after all tries.
+    pub async fn sign_in(&self) -> Result<(), Failure> {
+        self.token(None).await.map(drop)
+    }
+
+    /// Reads a secret's value once, without trying again after a transient failure. A refused token is renewed once.
+    ///
+    /// # Errors
+    /// Whatever kept the value from coming.
+    pub async fn secret(&self, object: &Object) -> Result<SecretValue, Failure> {
+        self.guard(&object.vault)?;
+        let token = self.token(None).await?;
+        let (resource, _) = match self.read(object, &token).await? {
+            Answer::Value(value) => return Ok(value),
+            Answer::Unauthorized { resource, failure } => (resource, failure),
+        };
+        self.check_challenge(&object.vault, resource)?;
+        let token = self.token(Some(&token)).await?;
+        match self.read(object, &token).await? {
+            Answer::Value(value) => Ok(value),
+            Answer::Unauthorized { failure, .. } => Err(failure),
+        }
+    }
+
+    async fn read(&self, object: &Object, token: &Token) -> Result<Answer, Failure> {
+        let version = object.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
+        let url = format!("{}/secrets/{}{version}?api-version={API_VERSION}", object.vault, object.name);
+        let response = self.send(Request { url, kind: Kind::Object { bearer: &token.value } }).await?;
+        check::secret(&response, SystemTime::now())
+    }
+
+    async fn send(&self, request: Request<'_>) -> Result<Response, Failure> {
+        let (url, start) = (request.url.clone(), Instant::now());
+        let result = self.network.send(request).await;
+        let outcome = result.as_ref().map_or_else(ToString::to_string, |response| response.status.to_string());
+        tracing::debug!("{url}: {outcome} after {} ms", start.elapsed().as_millis());
+        Ok(result?)
+    }
+
+    async fn token(&self, refused: Option<&Token>) -> Result<Arc<Token>, Failure> {
+        self.tokens.get(refused, self.exchange()).await
+    }
+
+    async fn exchange(&self) -> Result<SecretValue, Failure> {
+        self.retry.clone().run("sign-in", async || self.exchange_once().await).await
+    }
+
+    async fn exchange_once(&self) -> Result<SecretValue, Failure> {
+        let sign_in = identity::sign_in(self.cloud, self.identity)?;
+        let response = self.send(sign_in.request).await?;
+        check::token(sign_in.endpoint, &sign_in.who, &response, SystemTime::now())
+    }
+
+    /// A token may only go where it is meant for: a plan that names a stranger's host must not hand it over.
+    fn guard(&self, vault: &VaultUrl) -> Result<(), Failure> {
+        let domain = self.cloud.resource.strip_prefix("https://").unwrap_or(&self.cloud.resource);
+        let inside = vault.host().strip_suffix(domain).is_some_and(|name| name.ends_with('.'));
+        let allowed = || self.cloud.allowed_vault_hosts.iter().any(|host| host.eq_ignore_ascii_case(&vault.authority()));
+        if !self.cloud.verify_challenge || inside || allowed() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Class::Auth,
+            format!("no token was sent, because {} is neither under {domain} nor on the operator's list", vault.authority()),
+        ))
+    }
+
+    fn check_challenge(&self, vault: &VaultUrl, resource: Option<String>) -> Result<(), Failure> {
+        let expected = &self.cloud.resource;
+        match resource {
+            Some(resource) if self.cloud.verify_challenge && resource.trim_end_matches('/') != expected => Err(Failure {
+                status: Some(401),
+                ..Failure::new(Class::Auth, format!("{} wants a token for {resource}, but the cloud's vaults take {expected}", vault.authority()))
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

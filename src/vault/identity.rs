@@ -1,0 +1,127 @@
+//! From an identity of the plan to the request that brings its token. `AZURE_*` variables are not looked at.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::assertion;
+use super::check::Endpoint;
+use super::failure::{Class, Failure};
+use super::network::{Kind, Request};
+use crate::names::{AbsolutePath, Guid};
+use crate::plan::{Identity, ManagedIdentitySelector, PlanCloud};
+use crate::secret::SecretValue;
+
+/// The node's metadata service.
+const METADATA: &str = "http://169.254.169.254";
+/// What a workload identity exchanges.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// One sign-in, ready to be sent.
+pub(super) struct SignIn {
+    pub(super) request: Request<'static>,
+    pub(super) endpoint: Endpoint,
+    /// Who signs in, for messages.
+    pub(super) who: String,
+}
+
+/// Reads what the identity needs from disk, anew for every exchange, because the kubelet replaces projected tokens.
+pub(super) fn sign_in(cloud: &PlanCloud, identity: &Identity) -> Result<SignIn, Failure> {
+    match identity {
+        Identity::WorkloadIdentity { token_proxy: Some(_), .. } => {
+            Err(Failure::new(Class::Auth, "identity bindings (tokenProxy) are not available yet in this agent"))
+        }
+        Identity::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy: None } => workload(cloud, client_id, tenant_id, token_file),
+        Identity::ServicePrincipal { directory } => service_principal(cloud, directory),
+        Identity::ManagedIdentity { select, endpoint } => Ok(managed(cloud, select.as_ref(), endpoint.as_deref())),
+        Identity::PodIdentity { endpoint } => Ok(managed(cloud, None, endpoint.as_deref())),
+    }
+}
+
+fn workload(cloud: &PlanCloud, client: &Guid, tenant: &Guid, file: &AbsolutePath) -> Result<SignIn, Failure> {
+    let assertion = read(Path::new(file.as_str()), "the ServiceAccount token")?;
+    let who = format!("client {client} of tenant {tenant} with the ServiceAccount token of {}", assertion::describe(&assertion));
+    let credential = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)];
+    Ok(entra(cloud, client, tenant, &credential, who))
+}
+
+fn service_principal(cloud: &PlanCloud, directory: &AbsolutePath) -> Result<SignIn, Failure> {
+    let directory = Path::new(directory.as_str());
+    let guid = |name: &str| -> Result<Guid, Failure> {
+        let text = read(&directory.join(name), name)?;
+        text.parse().map_err(|_| Failure::new(Class::Auth, format!("{} does not hold a GUID", directory.join(name).display())))
+    };
+    let secret_file = directory.join("client-secret");
+    if !secret_file.exists() && directory.join("client-certificate").exists() {
+        return Err(Failure::new(Class::Auth, "signing in with a client certificate is not available yet in this agent: use client-secret"));
+    }
+    let (client, tenant, secret) = (guid("client-id")?, guid("tenant-id")?, read(&secret_file, "client-secret")?);
+    let who = format!("client {client} of tenant {tenant} with the secret in {}", directory.display());
+    Ok(entra(cloud, &client, &tenant, &[("client_secret", &secret)], who))
+}
+
+fn entra(cloud: &PlanCloud, client: &Guid, tenant: &Guid, credential: &[(&str, &str)], who: String) -> SignIn {
+    let scope = format!("{}/.default", cloud.resource);
+    let mut fields = vec![("grant_type", "client_credentials"), ("client_id", client.as_str()), ("scope", &scope)];
+    fields.extend_from_slice(credential);
+    let url = format!("{}/{tenant}/oauth2/v2.0/token", cloud.authority_host.trim_end_matches('/'));
+    SignIn { request: Request { url, kind: Kind::SignIn { form: encode(&fields) } }, endpoint: Endpoint::Entra, who }
+}
+
+fn managed(cloud: &PlanCloud, select: Option<&ManagedIdentitySelector>, endpoint: Option<&str>) -> SignIn {
+    let endpoint = endpoint.unwrap_or(METADATA).trim_end_matches('/');
+    let mut query = vec![("api-version", "2018-02-01"), ("resource", cloud.resource.as_str())];
+    let who = match select {
+        None => "the identity of this node or pod".to_owned(),
+        Some(ManagedIdentitySelector::ClientId(id)) => {
+            query.push(("client_id", id.as_str()));
+            format!("the managed identity with client id {id}")
+        }
+        Some(ManagedIdentitySelector::ObjectId(id)) => {
+            query.push(("object_id", id.as_str()));
+            format!("the managed identity with object id {id}")
+        }
+        Some(ManagedIdentitySelector::ResourceId(id)) => {
+            query.push(("msi_res_id", id));
+            format!("the managed identity {id}")
+        }
+    };
+    let query = encode(&query);
+    let url = format!("{endpoint}/metadata/identity/oauth2/token?{}", String::from_utf8_lossy(query.expose()));
+    SignIn { request: Request { url, kind: Kind::Metadata }, endpoint: Endpoint::Metadata, who: format!("{who} at {endpoint}") }
+}
+
+/// A file of the identity, without the line feed that editors add. The kubelet may still be about to write it.
+fn read(path: &Path, what: &str) -> Result<Zeroizing<String>, Failure> {
+    let unreadable = |reason: String| Failure::new(Class::Auth, format!("{what} cannot be read from {}: {reason}", path.display())).transient();
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?);
+    match text.trim() {
+        "" => Err(unreadable("the file is empty".to_owned())),
+        trimmed => Ok(Zeroizing::new(trimmed.to_owned())),
+    }
+}
+
+/// `application/x-www-form-urlencoded`.
+fn encode(fields: &[(&str, &str)]) -> SecretValue {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let longest = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+    // Never grows: growing would leave an unwiped copy behind.
+    let mut form = Vec::with_capacity(longest);
+    for (index, (name, value)) in fields.iter().enumerate() {
+        if index > 0 {
+            form.push(b'&');
+        }
+        form.extend_from_slice(name.as_bytes());
+        form.push(b'=');
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => form.push(byte),
+                _ => form.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+            }
+        }
+    }
+    SecretValue::new(form)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use super::*;
+
+const CLIENT: &str = "0f1e2d3c-1111-4222-8333-444455556666";
+const TENANT: &str = "aaaabbbb-1111-4222-8333-444455556666";
+
+fn cloud() -> PlanCloud {
+    PlanCloud {
+        authority_host: "https://login.microsoftonline.com".to_owned(),
+        resource: "https://vault.azure.net".to_owned(),
+        verify_challenge: true,
+        allowed_vault_hosts: Vec::new(),
+    }
+}
+
+fn workload_identity(token_file: &Path) -> Identity {
+    Identity::WorkloadIdentity {
+        client_id: CLIENT.parse().unwrap(),
+        tenant_id: TENANT.parse().unwrap(),
+        token_file: token_file.to_str().unwrap().parse().unwrap(),
+        token_proxy: None,
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), text.as_bytes()).unwrap();
+}
+
+fn form(sign_in: &SignIn) -> String {
+    let Kind::SignIn { form } = &sign_in.request.kind else { panic!("no form") };
+    String::from_utf8(form.expose().to_vec()).unwrap()
+}
+
+#[test]
+fn a_workload_identity_exchanges_the_token_that_is_in_the_file_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    let identity = workload_identity(&file);
+
+    let missing = sign_in(&cloud(), &identity).err().unwrap();
+    assert_eq!(
+        missing.to_string(),
+        format!("the ServiceAccount token cannot be read from {}: No such file or directory (os error 2)", file.display())
+    );
+    assert_eq!((missing.class, missing.outlook), (Class::Auth, super::super::failure::Outlook::Transient));
+
+    for token in ["first.e30.x", "second.e30.x"] {
+        write(&file, &format!("{token}\n"));
+        let sign_in = sign_in(&cloud(), &identity).unwrap();
+        assert_eq!(sign_in.request.url, format!("https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token"));
+        assert_eq!(
+            form(&sign_in),
+            format!(
+                "grant_type=client_credentials&client_id={CLIENT}&scope=https%3A%2F%2Fvault.azure.net%2F.default\
+                 &client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion={token}"
+            )
+        );
+        assert_eq!(
+            sign_in.who,
+            format!("client {CLIENT} of tenant {TENANT} with the ServiceAccount token of issuer (none), subject (none), audience (none)")
+        );
+    }
+}
+
+#[test]
+fn a_service_principal_comes_from_its_mounted_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let identity = Identity::ServicePrincipal { directory: path.to_str().unwrap().parse().unwrap() };
+    let refused = || sign_in(&cloud(), &identity).err().unwrap().to_string();
+
+    write(&path.join("client-certificate"), "PEM");
+    assert_eq!(refused(), "signing in with a client certificate is not available yet in this agent: use client-secret");
+    write(&path.join("client-secret"), "s&cr=t \n");
+    assert_eq!(refused(), format!("client-id cannot be read from {}/client-id: No such file or directory (os error 2)", path.display()));
+    write(&path.join("client-id"), CLIENT);
+    write(&path.join("tenant-id"), "contoso");
+    assert_eq!(refused(), format!("{}/tenant-id does not hold a GUID", path.display()));
+    write(&path.join("tenant-id"), TENANT);
+
+    let sign_in = sign_in(&cloud(), &identity).unwrap();
+    assert!(form(&sign_in).ends_with("&client_secret=s%26cr%3Dt"));
+    assert_eq!(sign_in.who, format!("client {CLIENT} of tenant {TENANT} with the secret in {}", path.display()));
+}
+
+#[test]
+fn a_managed_identity_asks_the_metadata_address() {
+    let query = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net";
+    let managed = |select, endpoint: Option<&str>| Identity::ManagedIdentity { select, endpoint: endpoint.map(str::to_owned) };
+    for (identity, url) in [
+        (managed(None, None), format!("http://169.254.169.254{query}")),
+        (managed(None, Some("http://127.0.0.1:1/")), format!("http://127.0.0.1:1{query}")),
+        (
+            managed(Some(ManagedIdentitySelector::ClientId(CLIENT.parse().unwrap())), None),
+            format!("http://169.254.169.254{query}&client_id={CLIENT}"),
+        ),
+        (
+            managed(Some(ManagedIdentitySelector::ObjectId(CLIENT.parse().unwrap())), None),
+            format!("http://169.254.169.254{query}&object_id={CLIENT}"),
+        ),
+        (
+            managed(Some(ManagedIdentitySelector::ResourceId("/subscriptions/s".to_owned())), None),
+            format!("http://169.254.169.254{query}&msi_res_id=%2Fsubscriptions%2Fs"),
+        ),
+        (Identity::PodIdentity { endpoint: None }, format!("http://169.254.169.254{query}")),
+    ] {
+        let sign_in = sign_in(&cloud(), &identity).unwrap();
+        assert_eq!(sign_in.request.url, url);
+        assert!(matches!(sign_in.request.kind, Kind::Metadata));
+    }
+}
+
+#[test]
+fn identity_bindings_are_refused_in_words() {
+    let proxy = crate::plan::TokenProxy { url: "https://p".to_owned(), sni_name: "p".to_owned(), ca: String::new() };
+    let Identity::WorkloadIdentity { client_id, tenant_id, token_file, .. } = workload_identity(Path::new("/t")) else { panic!() };
+    let identity = Identity::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy: Some(proxy) };
+    assert_eq!(sign_in(&cloud(), &identity).err().unwrap().to_string(), "identity bindings (tokenProxy) are not available yet in this agent");
+}

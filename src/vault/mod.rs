@@ -1,0 +1,24 @@
+//! Our own client of Key Vault, Entra and the metadata address: the few requests that an agent needs.
+//!
+//! All input and output goes through one narrow trait, [`Network`]; every answer through one checker (`check`), so that no status is
+//! forgotten; whether to try again is decided by a value ([`Retry`]) that knows the deadline.
+
+mod assertion;
+mod check;
+mod client;
+mod connect;
+mod failure;
+mod https;
+mod identity;
+mod network;
+mod resolve;
+mod retry;
+mod token;
+
+pub use client::Client;
+pub use connect::ProxyVariables;
+pub use failure::{Class, Failure, Outlook};
+pub use https::{CaError, HttpsNetwork};
+pub use network::{Kind, Network, Request, Response, TransportError};
+pub use resolve::Resolver;
+pub use retry::Retry;

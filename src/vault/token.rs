@@ -1,0 +1,40 @@
+//! One token per run, sent with every request; a fresh one when the vault refuses it.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::failure::Failure;
+use crate::secret::SecretValue;
+
+/// A token and which one it is.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) value: SecretValue,
+    serial: u32,
+}
+
+/// The token of the run, shared by all requests. Only one sign-in happens at a time.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    current: Mutex<Option<Result<Arc<Token>, Failure>>>,
+}
+
+impl Tokens {
+    /// The token, or what came of the last sign-in; signs in if nobody has yet, or if the token is the `refused` one.
+    pub(super) async fn get(
+        &self,
+        refused: Option<&Token>,
+        sign_in: impl Future<Output = Result<SecretValue, Failure>>,
+    ) -> Result<Arc<Token>, Failure> {
+        let mut current = self.current.lock().await;
+        let serial = match (&*current, refused) {
+            (Some(Ok(token)), Some(refused)) if token.serial == refused.serial => token.serial + 1,
+            (Some(result), _) => return result.clone(),
+            (None, _) => 0,
+        };
+        let result = sign_in.await.map(|value| Arc::new(Token { value, serial }));
+        *current = Some(result.clone());
+        result
+    }
+}

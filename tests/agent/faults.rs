@@ -1,0 +1,189 @@
+//! What a vault or Entra may answer, and what the agent makes of it.
+
+use std::io::BufRead;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::world::{World, secrets};
+
+fn assert_nothing_written(world: &World) {
+    assert_eq!(std::fs::read_dir(world.path("keyvault/files")).unwrap().count(), 0);
+}
+
+#[test]
+fn every_refusal_has_its_class_its_exit_code_and_its_next_step() {
+    let world = World::new();
+    for (kind, code, start, end) in [
+        (
+            "rbac",
+            77,
+            "rbac demo/db-password: Key Vault answered 403 Forbidden ForbiddenByRbac: Caller is not authorized to perform action on resource. ",
+            "; give the identity the role Key Vault Secrets User, or get permission for secrets in the access policy\n",
+        ),
+        (
+            "policy",
+            77,
+            "rbac demo/db-password: Key Vault answered 403 Forbidden ForbiddenByPolicy: The user, group or application ",
+            "; give the identity the role Key Vault Secrets User, or get permission for secrets in the access policy\n",
+        ),
+        (
+            "denied",
+            77,
+            "rbac demo/db-password: Key Vault answered 403 Forbidden AccessDenied: The user, group or application ",
+            "; give the identity the role Key Vault Secrets User, or get permission for secrets in the access policy\n",
+        ),
+        (
+            "firewall",
+            76,
+            "firewall demo/db-password: Key Vault answered 403 Forbidden ForbiddenByFirewall: Client address is not authorized and caller is not a trusted service. ",
+            "; let the cluster's subnet or a private endpoint through the vault's network rules\n",
+        ),
+        (
+            "connection",
+            76,
+            "firewall demo/db-password: Key Vault answered 403 Forbidden ForbiddenByConnection: Public network access is disabled ",
+            "; let the cluster's subnet or a private endpoint through the vault's network rules\n",
+        ),
+        (
+            "garbage",
+            65,
+            "format demo/db-password: Key Vault answered 200, but not with the JSON of a secret (line 1, column 1)",
+            "; compare the value with encoding and property in the annotation; if it is the answer, check what answers at that address\n",
+        ),
+    ] {
+        world.fault(json!({"plane": "vault", "kind": "clear"}));
+        world.fault(json!({"plane": "vault", "kind": kind}));
+        let run = world.run(&world.plan_for(&["db-password"]));
+        assert_eq!(run.code, code, "{kind}: {}", run.log);
+        assert!(run.termination.starts_with(start) && run.termination.ends_with(end), "{kind}: {}", run.termination);
+        assert_nothing_written(&world);
+    }
+}
+
+#[test]
+fn a_missing_and_a_disabled_secret_are_told_apart() {
+    let world = World::new();
+    let run = world.run(&world.plan_for(&["nosuch", "old-token"]));
+    assert_eq!(run.code, 66, "{}", run.log);
+    assert_eq!(
+        run.termination,
+        "not-found demo/nosuch: Key Vault answered 404 SecretNotFound: A secret with (name/id) nosuch was not found in this key vault. If you recently deleted this secret \
+         you may be able to recover it using the correct recovery command. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182; \
+         create it, correct name or version, or mark the reference optional\n\
+         disabled demo/old-token: Key Vault answered 403 Forbidden SecretDisabled: Operation get is not allowed on a disabled secret.; enable it in the vault, or name another version\n"
+    );
+    assert_nothing_written(&world);
+}
+
+#[test]
+fn all_problems_come_at_once_and_the_message_fits() {
+    let world = World::new();
+    let missing: Vec<String> = (0..40).map(|n| format!("missing-{n:02}")).collect();
+    let mut names: Vec<&str> = missing.iter().map(String::as_str).collect();
+    names.extend(["db-password", "old-token"]);
+    let run = world.run(&world.plan_for(&names));
+    assert_eq!(run.code, 66, "{}", run.log);
+    assert_eq!(run.log.lines().filter(|line| line.contains(" ERROR ")).count(), 41);
+    assert!(run.termination.len() <= 4_000);
+    let last = run.termination.lines().last().unwrap();
+    assert!(last.starts_with("and ") && last.ends_with(" more"), "{last}");
+    assert_nothing_written(&world);
+}
+
+#[test]
+fn throttling_passes_with_and_without_a_word_on_how_long() {
+    for fault in
+        [json!({"plane": "vault", "kind": "throttle", "count": 40}), json!({"plane": "vault", "kind": "throttle", "count": 3, "retry_after": 1})]
+    {
+        let world = World::new();
+        world.fault(fault.clone());
+        let all: Vec<(String, String)> = secrets().collect();
+        let run = world.run(&world.plan_for(&all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>()));
+        assert_eq!(run.code, 0, "{}", run.log);
+        assert_eq!(world.calls("vault"), json!({"200": 50, "429": fault["count"]}));
+        assert_eq!(world.files("keyvault/files").len(), 50);
+    }
+}
+
+#[test]
+fn a_wait_beyond_the_deadline_is_a_failure_at_once() {
+    let world = World::new();
+    world.fault(json!({"plane": "vault", "kind": "throttle", "retry_after": 3600}));
+    let run = world.run(&world.plan_for(&["db-password"]));
+    assert_eq!(run.code, 75, "{}", run.log);
+    let start = "throttled demo/db-password: Key Vault answered 429 Throttled: Request was not processed because too many requests were received. \
+                 Reason: VaultRequestTypeLimitReached (asks to wait 3600s, but the deadline is in 1";
+    let end = "s); start fewer pods at once, spread objects over vaults, or raise the deadline\n";
+    assert!(run.termination.starts_with(start) && run.termination.ends_with(end), "{}", run.termination);
+    assert_eq!(world.calls("vault"), json!({"429": 1}));
+}
+
+#[test]
+fn what_passes_by_itself_is_tried_again() {
+    let world = World::new();
+    for (fault, calls) in [
+        (json!({"plane": "vault", "kind": "unavailable", "count": 2}), json!({"200": 1, "503": 2})),
+        (json!({"plane": "vault", "kind": "reset", "count": 2}), json!({"0": 2, "200": 1})),
+        (json!({"plane": "vault", "kind": "status", "status": 408, "count": 1}), json!({"200": 1, "408": 1})),
+        (json!({"plane": "vault", "kind": "status", "status": 401, "count": 1}), json!({"200": 1, "401": 1})),
+    ] {
+        world.reset_calls();
+        world.fault(fault);
+        let run = world.run(&world.plan_for(&["db-password"]));
+        assert_eq!(run.code, 0, "{}", run.log);
+        assert_eq!(world.calls("vault"), calls);
+    }
+    world.fault(json!({"plane": "vault", "kind": "truncate", "count": 2}));
+    assert_eq!(world.run(&world.plan_for(&["db-password"])).code, 0);
+}
+
+#[test]
+fn what_does_not_pass_ends_at_the_deadline_with_its_own_class() {
+    let cases = [
+        (json!({"plane": "vault", "kind": "unavailable"}), 69, "unavailable", "Key Vault answered 503"),
+        (json!({"plane": "vault", "kind": "throttle"}), 75, "throttled", "Key Vault answered 429 Throttled"),
+        (json!({"plane": "vault", "kind": "truncate"}), 65, "format", "Key Vault answered 200, but the answer broke off after "),
+        (json!({"plane": "vault", "kind": "reset"}), 71, "connect", "the connection to demo.vault.localhost"),
+        (json!({"plane": "vault", "kind": "delay", "delay_ms": 30_000}), 74, "timeout", "no answer before the deadline"),
+        (json!({"plane": "entra", "kind": "unavailable"}), 69, "unavailable", "Entra refused client "),
+        (json!({"plane": "entra", "kind": "throttle"}), 75, "throttled", "Entra refused client "),
+        (json!({"plane": "entra", "kind": "reset"}), 71, "connect", "the connection to localhost"),
+    ];
+    std::thread::scope(|scope| {
+        for (fault, code, class, text) in cases {
+            scope.spawn(move || {
+                let world = World::new();
+                world.fault(fault);
+                let run = world.run(&world.plan_for(&["db-password"]).with("/deadline", json!("4s")));
+                assert_eq!(run.code, code, "{}", run.log);
+                assert!(run.termination.starts_with(&format!("{class} demo/db-password: {text}")), "{}", run.termination);
+                assert_nothing_written(&world);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_vault_that_refuses_the_token_twice_is_not_asked_a_third_time() {
+    let world = World::new();
+    world.fault(json!({"plane": "vault", "kind": "status", "status": 401}));
+    let run = world.run(&world.plan_for(&["db-password"]));
+    assert_eq!(run.code, 78, "{}", run.log);
+    assert!(run.termination.starts_with("auth demo/db-password: Key Vault answered 401"), "{}", run.termination);
+    assert_eq!((world.calls("vault"), world.calls("entra")), (json!({"401": 2}), json!({"200": 2})));
+}
+
+#[test]
+fn sigterm_ends_the_waiting_at_once() {
+    let world = World::new();
+    world.fault(json!({"plane": "entra", "kind": "delay", "delay_ms": 60_000}));
+    let plan = world.plan_for(&["db-password"]);
+    let mut agent = world.command(&plan, "exec \"$0\" \"$@\"", &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    std::io::BufReader::new(agent.stderr.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.ends_with(" INFO objects to read: 1, directories to write: 1\n"), "{first}");
+    assert!(Command::new("/bin/sh").args(["-c", "kill -TERM $0"]).arg(agent.id().to_string()).status().unwrap().success());
+    assert_eq!(agent.wait().unwrap().code(), Some(143));
+    assert_nothing_written(&world);
+}
