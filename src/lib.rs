@@ -30,3 +30,7 @@ pub mod pod;
 // layer 1: the pure core
 #[cfg(feature = "webhook")]
 pub mod inject;
+
+// layer 2: edges
+#[cfg(feature = "webhook")]
+pub mod cli;
