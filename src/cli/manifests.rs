@@ -6,6 +6,10 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+mod text;
+
+use text::{BOM, head, split, tail};
+
 /// The documents of one file, in order.
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -163,8 +167,6 @@ impl Document {
     }
 }
 
-const BOM: char = '\u{feff}';
-
 /// JSON documents one after the other; `None` where the text is anything else.
 fn json_documents(text: &str) -> Option<Vec<Document>> {
     let content = text.strip_prefix(BOM).unwrap_or(text);
@@ -183,64 +185,6 @@ fn json_documents(text: &str) -> Option<Vec<Document>> {
         line += lines;
     }
     (!documents.is_empty()).then_some(documents)
-}
-
-/// Cuts a YAML stream into documents, each with the line where it starts. Together they are the text.
-///
-/// `---` and `...` in the first column are markers wherever they stand, in block scalars and quotes too: no parser is needed to find them.
-fn split(text: &str) -> Vec<(usize, &str)> {
-    let mut pieces = Vec::new();
-    let (mut start, mut start_line, mut open, mut end) = (0, 1, false, 0);
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let begins = is_marker(line, "---");
-        if begins && open {
-            pieces.push((start_line, &text[start..end]));
-            (start, start_line) = (end, index + 1);
-        }
-        open |= begins || !is_preamble(line);
-        end += line.len();
-        if is_marker(line, "...") {
-            pieces.push((start_line, &text[start..end]));
-            (start, start_line, open) = (end, index + 2, false);
-        }
-    }
-    if start < text.len() || pieces.is_empty() {
-        pieces.push((start_line, &text[start..]));
-    }
-    pieces
-}
-
-fn is_marker(line: &str, marker: &str) -> bool {
-    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
-}
-
-/// What may stand before a document's `---` and belongs to it: blank lines, comments, directives.
-fn is_preamble(line: &str) -> bool {
-    let text = line.trim_start_matches(BOM);
-    text.trim().is_empty() || text.trim_start().starts_with('#') || text.starts_with('%')
-}
-
-/// Everything before the first line of content.
-fn head(source: &str) -> String {
-    let mut head = String::new();
-    for line in source.split_inclusive('\n') {
-        match line.strip_prefix("---") {
-            Some(rest) if is_marker(line, "---") && !is_preamble(rest) => return head + "---\n",
-            Some(_) if is_marker(line, "---") => head += line,
-            Some(_) | None if is_preamble(line) => head += line,
-            Some(_) | None => break,
-        }
-    }
-    if head.is_empty() && source.starts_with(BOM) {
-        head.push(BOM);
-    }
-    head
-}
-
-/// The `...` at the end, if there is one.
-fn tail(source: &str) -> &str {
-    let last = source.split_inclusive('\n').next_back().unwrap_or_default();
-    if is_marker(last, "...") { last } else { "" }
 }
 
 /// Where the kinds that make pods keep them. Only Kubernetes' own groups: other people's `Job` may look different.
@@ -434,9 +378,7 @@ mod tests {
         #[test]
         fn no_text_is_lost_or_makes_it_panic(parts in proptest::collection::vec("(---|\\.\\.\\.|#|%|\\{|a|: |- |\u{feff}|\r\n|\n|\"| |1)", 0..40)) {
             let text = parts.concat();
-            let pieces = split(&text);
-            proptest::prop_assert_eq!(pieces.iter().map(|(_, piece)| *piece).collect::<String>(), &text[..]);
-            for (line, piece) in pieces {
+            for (line, piece) in split(&text) {
                 let offset = piece.as_ptr() as usize - text.as_ptr() as usize;
                 proptest::prop_assert_eq!(text[..offset].matches('\n').count() + 1, line);
             }
