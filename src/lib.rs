@@ -7,11 +7,11 @@
 //! * Layer 2, edges: everything that touches the world.
 
 // layer 0: words
+pub mod names;
 pub mod cloud;
 pub mod duration;
-pub mod names;
-pub mod plan;
 pub mod property;
+pub mod plan;
 pub mod quantity;
 pub mod secret;
 pub mod yaml;
