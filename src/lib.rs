@@ -26,6 +26,8 @@ pub mod reference;
 pub mod config;
 #[cfg(feature = "webhook")]
 pub mod pod;
+#[cfg(feature = "webhook")]
+pub mod template;
 
 // layer 1: the pure core
 #[cfg(feature = "webhook")]
