@@ -100,13 +100,14 @@ fn arrows(sources: &[Source]) -> Vec<Arrow> {
 fn broken_order(sources: &[Source]) -> Vec<String> {
     let order = module_order(sources);
     let rank = |name: &str| order.iter().position(|module| module == name).unwrap_or(order.len());
-    let upward = |arrow: &&Arrow| rank(&arrow.to) > rank(&arrow.from);
+    let mut seen = BTreeSet::new();
+    let mut first_upward = |arrow: &&Arrow| rank(&arrow.to) > rank(&arrow.from) && seen.insert((arrow.from.clone(), arrow.to.clone()));
     let report = |Arrow { from, to, place }: &Arrow| {
         format!(
             "{place}: {from} uses {to}, which stands below it in src/lib.rs: move {to} above {from} if it needs nothing of it, else pass the value in or hang a trait on {from}"
         )
     };
-    arrows(sources).iter().filter(upward).map(report).collect()
+    arrows(sources).iter().filter(&mut first_upward).map(report).collect()
 }
 
 /// The chain of arrows from one module to another, if there is one.
@@ -262,7 +263,10 @@ fn package(files: &[(&str, &str)]) -> Vec<Source> {
 fn an_arrow_upwards_is_reported_with_its_place() {
     let problems = broken_order(&package(&[
         ("src/lib.rs", "pub mod names;\n#[cfg(feature = \"webhook\")]\npub mod inject;\npub mod absent_yet;\n"),
-        ("src/names.rs", "// crate::inject\nuse std::fmt;\nuse super::inject::Patch;\n#[cfg(test)]\nmod tests { use crate::inject::X; }"),
+        (
+            "src/names.rs",
+            "// crate::inject\nuse std::fmt;\nuse super::inject::Patch;\nuse crate::inject::Denial;\n#[cfg(test)]\nmod tests { use crate::inject::X; }",
+        ),
         ("src/inject/mod.rs", "use crate::names::A; use super::names::B; use self::patch::C; mod patch;"),
         ("src/inject/patch.rs", "use super::C; use super::super::names::D; fn f() { crate::macros!() }"),
         ("src/bin/x.rs", "use keyvault_injector::inject;"),
