@@ -42,12 +42,13 @@ fn is_preamble(line: &str) -> bool {
 pub(super) fn head(source: &str) -> String {
     let mut head = String::new();
     for line in source.split_inclusive('\n') {
-        match line.strip_prefix("---") {
-            Some(rest) if is_marker(line, "---") && !is_preamble(rest) => return head + "---\n",
-            Some(_) if is_marker(line, "---") => head += line,
-            Some(_) | None if is_preamble(line) => head += line,
-            Some(_) | None => break,
+        if is_marker(line, "---") && !is_preamble(&line[3..]) {
+            return head + "---\n";
         }
+        if !is_marker(line, "---") && !is_preamble(line) {
+            break;
+        }
+        head += line;
     }
     if head.is_empty() && source.starts_with(BOM) {
         head.push(BOM);
