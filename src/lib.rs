@@ -7,11 +7,11 @@
 //! * Layer 2, edges: everything that touches the world.
 
 // layer 0: words
+pub mod names;
 pub mod cloud;
 pub mod duration;
-pub mod names;
-pub mod plan;
 pub mod property;
+pub mod plan;
 pub mod quantity;
 pub mod secret;
 pub mod yaml;
@@ -21,13 +21,14 @@ pub mod yaml_fields;
 pub mod annotations;
 #[cfg(feature = "webhook")]
 pub mod reference;
-
+#[cfg(feature = "webhook")]
+pub mod template;
+#[cfg(feature = "webhook")]
+pub mod texts;
 #[cfg(feature = "webhook")]
 pub mod config;
 #[cfg(feature = "webhook")]
 pub mod pod;
-#[cfg(feature = "webhook")]
-pub mod texts;
 
 // layer 1: the pure core
 #[cfg(feature = "webhook")]
@@ -36,15 +37,13 @@ pub mod inject;
 // layer 2: edges
 #[cfg(feature = "agent")]
 pub mod vault;
-
 #[cfg(feature = "agent")]
 pub mod format;
-
 #[cfg(feature = "agent")]
 pub mod fetch;
-
 #[cfg(feature = "agent")]
 pub mod agent;
-
 #[cfg(feature = "emulator")]
 pub mod emulator;
+#[cfg(feature = "webhook")]
+pub mod cli;

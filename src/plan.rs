@@ -173,7 +173,7 @@ pub struct Entry {
 
 /// What a file holds, in terms of fetched objects. Later kinds of expression are new variants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "ValueJson", into = "ValueJson")]
+#[serde(from = "ValueJson", into = "ValueJson")]
 pub enum Value {
     /// A secret's value or a part of it.
     Object {
@@ -354,11 +354,9 @@ impl From<Value> for ValueJson {
     }
 }
 
-impl TryFrom<ValueJson> for Value {
-    type Error = std::convert::Infallible;
-
-    fn try_from(json: ValueJson) -> Result<Value, Self::Error> {
-        Ok(Value::Object { id: json.object, property: json.property, encoding: json.encoding })
+impl From<ValueJson> for Value {
+    fn from(json: ValueJson) -> Value {
+        Value::Object { id: json.object, property: json.property, encoding: json.encoding }
     }
 }
 

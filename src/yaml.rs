@@ -131,6 +131,7 @@ struct Reader<'t, I: Iterator<Item = Result<(Event<'t>, Span), serde_saphyr::gra
 }
 
 impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), serde_saphyr::granit_parser::ScanError>>> Reader<'t, I> {
+    #[allow(clippy::wildcard_enum_match_arm)] // the parser's enum is foreign and may grow
     fn document(&mut self) -> Result<Node, YamlError> {
         let mut root = None;
         loop {
@@ -161,6 +162,7 @@ impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), serde_saphyr::granit_parse
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm)] // the parser's enum is foreign and may grow
     fn node(&mut self, event: Event<'t>, span: &Span) -> Result<Node, YamlError> {
         refuse_extras(&event, span)?;
         let kind = match event {

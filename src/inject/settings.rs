@@ -8,6 +8,7 @@ use crate::config::{Config, Deadline, MountPath, Refresh, Resources};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, VaultUrl};
 use crate::reference::{self, Destination, Grammar, Reference, Target, VaultLocator};
+use crate::template::Template;
 use crate::texts::{BindingName, EnvDelivery, Image, OnChange, SecretName};
 use crate::yaml::{Kind, Node};
 
@@ -180,7 +181,11 @@ fn templates(text: &str, findings: &mut Findings) {
         }
         match template.text() {
             None => findings.problem(format!("{place}: {file}: a template is text, not {}", template.describe())),
-            Some(_text) => {}
+            Some(text) => {
+                if let Err(error) = Template::parse(text) {
+                    findings.problem(format!("{place}: {file}: {error}"));
+                }
+            }
         }
     }
 }

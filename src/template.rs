@@ -1,0 +1,308 @@
+//! Templates: which objects they name, learnt without values, and what would fail later, refused now.
+//!
+//! Jinja with `${ … }` for values, `{% … %}` for blocks and `{# … #}` for comments. An object is named by a call with one literal name,
+//! such as `secret("db-password")`, so that every object is known when the pod is admitted.
+
+use std::collections::HashSet;
+
+use minijinja::Environment;
+use minijinja::machinery::{Token, tokenize};
+use minijinja::syntax::SyntaxConfig;
+
+use crate::names::ObjectKind;
+
+/// A template that parses and names only what exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    references: Vec<TemplateReference>,
+}
+
+/// One call that names an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateReference {
+    /// Which function was called.
+    pub kind: ObjectKind,
+    /// Its argument, as written: `name` or `vault/name`.
+    pub name: String,
+    /// 1-based line of the template.
+    pub line: usize,
+}
+
+/// Why a template is refused, in words for the pod's author.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct TemplateError {
+    /// 1-based line of the template.
+    pub line: usize,
+    /// Reason and fix.
+    pub message: String,
+}
+
+/// Functions besides those that name objects.
+const FUNCTIONS: &str = "dict namespace range";
+
+const OUR_FILTERS: &str = "b64decode b64encode json properties shell urlencode";
+
+const ENGINE_FILTERS: &str = "abs attr batch bool capitalize chain count d default dictsort e escape first float format groupby indent int items join last length \
+     lines list lower map max min pprint reject rejectattr replace reverse round safe select selectattr slice sort split string sum title trim unique upper zip";
+
+const ENGINE_TESTS: &str = "boolean defined divisibleby endingwith eq equalto escaped even false filter float ge greaterthan gt in int integer iterable le lessthan \
+     lower lt mapping ne none number odd safe sameas sequence startingwith string test true undefined upper";
+
+impl Template {
+    /// Reads a template and finds every object that it names.
+    ///
+    /// # Errors
+    /// The first problem: bad syntax, a name that is not one literal, a function, filter, test, method or variable that does not exist.
+    pub fn parse(text: &str) -> Result<Template, TemplateError> {
+        let refuse = |error: minijinja::Error| explain(text, &error);
+        let syntax = syntax().map_err(refuse)?;
+        let tokens = tokenize(text, false, syntax.clone()).collect::<Result<Vec<_>, _>>().map_err(refuse)?;
+        let tokens: Vec<_> = tokens.into_iter().map(|(token, span)| (token, usize::from(span.start_line))).collect();
+        refuse_chains(&tokens)?;
+        let mut environment = Environment::empty();
+        environment.set_syntax(syntax);
+        let undeclared = environment.template_from_str(text).map_err(refuse)?.undeclared_variables(false);
+        let mut references = Vec::new();
+        for at in 0..tokens.len() {
+            references.extend(Word::at(&tokens, at).map_or(Ok(None), |word| word.check(&undeclared))?);
+        }
+        Ok(Template { references })
+    }
+
+    /// Every call that names an object, in the order written.
+    #[must_use]
+    pub fn references(&self) -> &[TemplateReference] {
+        &self.references
+    }
+}
+
+fn syntax() -> Result<SyntaxConfig, minijinja::Error> {
+    SyntaxConfig::builder().variable_delimiters("${", "}").keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()
+}
+
+/// The engine walks `1+1+1+…` and each `elif` recursively, so a long chain would overflow the stack and end the process.
+const MAX_TAG_TOKENS: usize = 400;
+const MAX_ELIFS: usize = 100;
+
+fn refuse_chains(tokens: &[(Token<'_>, usize)]) -> Result<(), TemplateError> {
+    let mut tags = tokens.split(|(token, _)| matches!(token, Token::TemplateData(_) | Token::VariableStart | Token::BlockStart));
+    if let Some(tag) = tags.find(|tag| tag.len() > MAX_TAG_TOKENS) {
+        let message = format!("more than {MAX_TAG_TOKENS} words in one tag: split it with {{% set %}}");
+        return Err(TemplateError { line: tag[0].1, message });
+    }
+    match tokens.iter().filter(|(token, _)| matches!(token, Token::Ident("elif"))).nth(MAX_ELIFS) {
+        Some((_, line)) => Err(TemplateError { line: *line, message: format!("more than {MAX_ELIFS} elif branches") }),
+        None => Ok(()),
+    }
+}
+
+/// An identifier with its neighbours.
+struct Word<'t> {
+    text: &'t str,
+    line: usize,
+    before: &'t [(Token<'t>, usize)],
+    after: &'t [(Token<'t>, usize)],
+}
+
+impl<'t> Word<'t> {
+    fn at(tokens: &'t [(Token<'t>, usize)], at: usize) -> Option<Word<'t>> {
+        let (Token::Ident(text), line) = &tokens[at] else { return None };
+        Some(Word { text, line: *line, before: &tokens[..at], after: &tokens[at + 1..] })
+    }
+
+    fn check(&self, undeclared: &HashSet<String>) -> Result<Option<TemplateReference>, TemplateError> {
+        let text = self.text;
+        match self.before {
+            [.., (Token::Ident("loop"), _), (Token::Dot, _)] => Ok(()),
+            [.., (Token::Dot, _)] => self.method(),
+            [.., (Token::Pipe, _)] | [.., (Token::BlockStart, _), (Token::Ident("filter"), _)] => {
+                self.known(&[OUR_FILTERS, ENGINE_FILTERS], "filter")
+            }
+            [.., (Token::Ident("is"), _)] if text == "not" => Ok(()),
+            [.., (Token::Ident("is"), _)] | [.., (Token::Ident("is"), _), (Token::Ident("not"), _)] => self.known(&[ENGINE_TESTS], "test"),
+            [.., (Token::ParenOpen | Token::Comma, _)] if matches!(self.after, [(Token::Assign, _), ..]) => Ok(()),
+            _ => match object_kind(text) {
+                Some(kind) => return self.reference(kind).map(Some),
+                None if undeclared.contains(text) && !has(FUNCTIONS, text) => Err(self.unknown()),
+                None => Ok(()),
+            },
+        }
+        .map(|()| None)
+    }
+
+    fn reference(&self, kind: ObjectKind) -> Result<TemplateReference, TemplateError> {
+        let (text, line) = (self.text, self.line);
+        let name = match self.after {
+            [(Token::ParenOpen, _), (Token::Str(name), _), (Token::ParenClose, _), ..] => (*name).to_owned(),
+            [(Token::ParenOpen, _), (Token::String(name), _), (Token::ParenClose, _), ..] => name.to_string(),
+            [(Token::ParenOpen, _), ..] => {
+                return Err(self.error(format!(
+                    "{text}(…) takes one name in quotes, such as {text}(\"NAME\"): every object must be known before the pod starts"
+                )));
+            }
+            _ => return Err(self.error(format!("{text} is a function: call it as {text}(\"NAME\"), or give your variable another name"))),
+        };
+        Ok(TemplateReference { kind, name, line })
+    }
+
+    fn known(&self, lists: &[&str], what: &str) -> Result<(), TemplateError> {
+        if lists.iter().any(|list| has(list, self.text)) { Ok(()) } else { Err(self.error(format!("there is no {what} {:?}", self.text))) }
+    }
+
+    fn method(&self) -> Result<(), TemplateError> {
+        match self.after {
+            [(Token::ParenOpen, _), ..] => Err(self.error(format!("values have no method {:?}: use a filter, such as | upper", self.text))),
+            _ => Ok(()),
+        }
+    }
+
+    fn unknown(&self) -> TemplateError {
+        let text = self.text;
+        if let [(Token::ParenOpen, _), ..] = self.after {
+            return self.error(format!("there is no function {text:?}: values come from secret(\"…\"), certificate(\"…\") and key(\"…\")"));
+        }
+        self.error(format!("there is no variable {text:?}: values come from secret(\"…\"), certificate(\"…\") and key(\"…\"). {SHELL}"))
+    }
+
+    fn error(&self, message: String) -> TemplateError {
+        TemplateError { line: self.line, message }
+    }
+}
+
+const SHELL: &str = "If it is meant for a shell, as in ${HOME}, put that part between {% raw %} and {% endraw %}";
+
+fn has(list: &str, name: &str) -> bool {
+    list.split(' ').any(|listed| listed == name)
+}
+
+fn object_kind(function: &str) -> Option<ObjectKind> {
+    [ObjectKind::Secret, ObjectKind::Certificate, ObjectKind::Key].into_iter().find(|kind| kind.noun() == function)
+}
+
+/// The engine's own words, and a hint where the line looks like a shell's.
+fn explain(text: &str, error: &minijinja::Error) -> TemplateError {
+    let line = error.line().unwrap_or(1);
+    let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let is_shell = text.lines().nth(line - 1).is_some_and(has_shell_variable);
+    TemplateError { line, message: if is_shell { format!("{reason}. {SHELL}") } else { reason } }
+}
+
+/// `${NAME` with anything but a call after it, or `${#`, `${!` and their like.
+fn has_shell_variable(line: &str) -> bool {
+    line.split("${").skip(1).any(|rest| {
+        let name = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        if name == 0 { rest.starts_with(['#', '!', '@', '*', '?']) } else { !rest[name..].trim_start().starts_with('(') }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<String> {
+        let template = Template::parse(text).unwrap();
+        template.references().iter().map(|reference| format!("{} {} {}", reference.line, reference.kind.noun(), reference.name)).collect()
+    }
+
+    #[test]
+    fn every_call_that_names_an_object_is_found() {
+        for (text, references) in [
+            ("plain {{ helm }} $HOME $(x) $1", &[][..]),
+            ("password=${ secret(\"db-password\") }\n", &["1 secret db-password"]),
+            ("${secret('a')|shell}\n\n${ certificate(\"v/tls\") }${ key('k\\u0031') }", &["1 secret a", "3 certificate v/tls", "3 key k1"]),
+            ("{% if secret('a') == 'x' %}\n{% set s = secret('b') | upper | trim %}${ s }\n{% endif %}", &["1 secret a", "2 secret b"]),
+            ("{% for n in [secret('a'), secret('a')] %}${ loop.index }${ loop.cycle(1, 2) }${ n }{% endfor %}", &["1 secret a", "1 secret a"]),
+            ("{% macro m(x, y=1) %}${ x ~ y }{% endmacro %}${ m(secret('a'), y=secret('b')) }", &["1 secret a", "1 secret b"]),
+            ("{% filter upper %}${ dict(key=secret('a')).key }{% endfilter %}", &["1 secret a"]),
+            ("{# ${ secret('a') } #}{% raw %}${HOME} ${ secret(x) }{% endraw %}", &[]),
+            ("${ secret('a') is not startingwith('x') and 1 is odd }{% set ns = namespace(n=range(3)) %}${ ns.n }", &["1 secret a"]),
+        ] {
+            assert_eq!(found(text), references, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_fail_later_is_refused_with_line_and_remedy() {
+        let literal = "takes one name in quotes, such as";
+        let known = "before the pod starts";
+        let sources = "values come from secret(\"…\"), certificate(\"…\") and key(\"…\")";
+        let table = [
+            ("\n${ secret(name) }", format!("line 2: secret(…) {literal} secret(\"NAME\"): every object must be known {known}")),
+            ("${ key('a' ~ 'b') }", format!("line 1: key(…) {literal} key(\"NAME\"): every object must be known {known}")),
+            ("${ secret() }", format!("line 1: secret(…) {literal} secret(\"NAME\"): every object must be known {known}")),
+            ("${ secret('a', 'b') }", format!("line 1: secret(…) {literal} secret(\"NAME\"): every object must be known {known}")),
+            (
+                "{% set s = certificate %}${ s('a') }",
+                "line 1: certificate is a function: call it as certificate(\"NAME\"), or give your variable another name".into(),
+            ),
+            ("{% for key in [1] %}{% endfor %}", "line 1: key is a function: call it as key(\"NAME\"), or give your variable another name".into()),
+            ("${ secrets('a') }", format!("line 1: there is no function \"secrets\": {sources}")),
+            ("${ debug() }", format!("line 1: there is no function \"debug\": {sources}")),
+            ("${ env.HOME }", format!("line 1: there is no variable \"env\": {sources}. {SHELL}")),
+            ("#!/bin/sh\ncd ${HOME}\n", format!("line 2: there is no variable \"HOME\": {sources}. {SHELL}")),
+            ("${ 'a' | base64 }", "line 1: there is no filter \"base64\"".into()),
+            ("{% filter shout %}{% endfilter %}", "line 1: there is no filter \"shout\"".into()),
+            ("${ 1 is prime }${ 1 is not prime }", "line 1: there is no test \"prime\"".into()),
+            ("${ 'a'.upper() }", "line 1: values have no method \"upper\": use a filter, such as | upper".into()),
+        ];
+        for (text, message) in table {
+            assert_eq!(Template::parse(text).unwrap_err().to_string(), message, "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_syntax_is_explained_and_shell_syntax_is_recognised() {
+        let shell = |reason: &str| format!("{reason}. {SHELL}");
+        let table = [
+            ("a\n${ secret( }", "line 2: unexpected `}`".to_owned()),
+            ("{% include 'x' %}", "line 1: unknown statement include".into()),
+            ("\n{% raw %}x", "line 2: unexpected end of raw block".into()),
+            ("${ secret('a')", "line 1: unexpected end of input, expected end of variable block".into()),
+            ("{% if 1 %}", "line 1: unexpected end of input, expected end of block".into()),
+            ("\n${HOME:-/root}", shell("line 2: unexpected `:`, expected end of variable block")),
+            ("${#list}", shell("line 1: unexpected character")),
+        ];
+        for (text, message) in table {
+            assert_eq!(Template::parse(text).unwrap_err().to_string(), message, "{text}");
+        }
+    }
+
+    #[test]
+    fn hostile_depth_is_refused_before_it_overflows_the_stack() {
+        for (open, link, close, message) in [
+            ("${ 1", "+1", " }", "line 1: more than 400 words in one tag: split it with {% set %}"),
+            ("${ 1", "|upper", " }", "line 1: more than 400 words in one tag: split it with {% set %}"),
+            ("${ ", "(", "", "line 1: more than 400 words in one tag: split it with {% set %}"),
+            ("${ ", "not ", "1 }", "line 1: more than 400 words in one tag: split it with {% set %}"),
+            ("{% if 1 %}", "{% elif 1 %}", "{% endif %}", "line 1: more than 100 elif branches"),
+            ("", "{% if 1 %}", "", "line 1: template exceeds maximum recursion limits"),
+        ] {
+            let text = format!("{open}{}{close}", link.repeat(100_000));
+            assert_eq!(Template::parse(&text).unwrap_err().to_string(), message);
+        }
+        let widest = format!("{}{}${{ 1{} }}{}", "{% if 1 %}".repeat(140), "{% elif 1 %}".repeat(100), "+1".repeat(190), "{% endif %}".repeat(140));
+        assert_eq!(found(&widest), [""; 0]);
+        assert_eq!(found(&("x\n".repeat(70_000) + "${ secret('a') }")), ["65535 secret a"]);
+    }
+
+    #[test]
+    fn the_listed_filters_and_tests_are_the_engines_own() {
+        let environment = Environment::new();
+        let knows = |name: &str, what: &str| environment.compile_expression(&format!("{name:?} is {what}")).unwrap().eval(()).unwrap().is_true();
+        for name in ENGINE_FILTERS.split(' ') {
+            assert!(knows(name, "filter"), "{name}");
+        }
+        for name in ENGINE_TESTS.split(' ') {
+            assert!(knows(name, "test"), "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".*", parts in proptest::collection::vec("(\\$\\{|\\}|\\{%|%\\}| |secret|key|\\(|\\)|'a'|x|=|\\||upper|if|endif|for|in|set|is|not|\\.|,|\n|\\{#|#\\}|-|\\{|raw)", 0..40)) {
+            let _ = Template::parse(&text);
+            let _ = Template::parse(&parts.concat());
+        }
+    }
+}
