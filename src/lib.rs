@@ -36,15 +36,19 @@ pub mod inject;
 // layer 2: edges
 #[cfg(feature = "agent")]
 pub mod vault;
-
 #[cfg(feature = "agent")]
 pub mod format;
-
 #[cfg(feature = "agent")]
 pub mod fetch;
-
 #[cfg(feature = "agent")]
 pub mod agent;
-
 #[cfg(feature = "emulator")]
 pub mod emulator;
+#[cfg(feature = "webhook")]
+pub mod tls;
+#[cfg(feature = "webhook")]
+pub mod webhook;
+#[cfg(feature = "webhook")]
+pub mod cluster;
+#[cfg(feature = "webhook")]
+pub mod cli;
