@@ -48,10 +48,10 @@ pub fn namespace_defaults<'a>(name: &str, annotations: impl IntoIterator<Item = 
     NamespaceDefaults { name: name.to_owned(), annotations }
 }
 
-/// Keeps of a ServiceAccount's annotations its Azure identity. An empty value is none.
+/// Keeps of the annotations of a ServiceAccount that was found its Azure identity. An empty value is none.
 #[must_use]
 pub fn account_defaults<'a>(annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> ServiceAccountDefaults {
-    let mut account = ServiceAccountDefaults::default();
+    let mut account = ServiceAccountDefaults { found: true, ..ServiceAccountDefaults::default() };
     for (key, value) in annotations.into_iter().filter(|(_, value)| !value.is_empty()) {
         match key {
             "azure.workload.identity/client-id" => account.client_id = Some(value.to_owned()),

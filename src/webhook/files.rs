@@ -106,7 +106,7 @@ mod tests {
             .unwrap();
         let defaults = fixed.get("payments", "web");
         assert_eq!(defaults.namespace.annotations, [("vault".to_owned(), "payments-prod".to_owned())]);
-        assert_eq!(defaults.account, ServiceAccountDefaults { client_id: Some("c".into()), tenant_id: None });
+        assert_eq!(defaults.account, ServiceAccountDefaults { found: true, client_id: Some("c".into()), tenant_id: None });
         let unknown = fixed.get("elsewhere", "web");
         assert_eq!((unknown.namespace.name.as_str(), unknown.namespace.annotations.len()), ("elsewhere", 0));
         assert_eq!(unknown.account, ServiceAccountDefaults::default());

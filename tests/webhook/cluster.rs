@@ -158,7 +158,7 @@ async fn caches_fill_from_streaming_lists_keep_only_ours_and_follow_changes() {
     until("full caches", || defaults.filled()).await;
     let known = defaults.cached("payments", "web").unwrap();
     assert_eq!(known.namespace.annotations, [("vault".to_owned(), "one".to_owned())]);
-    assert_eq!(known.account, ServiceAccountDefaults { client_id: Some("c".into()), tenant_id: None });
+    assert_eq!(known.account, ServiceAccountDefaults { found: true, client_id: Some("c".into()), tenant_id: None });
     assert_eq!(defaults.cached("payments", "other"), None, "a ServiceAccount that nobody has seen may exist all the same");
 
     later.send(event("MODIFIED", &payments("two"))).unwrap();
