@@ -46,4 +46,10 @@ pub mod agent;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 #[cfg(feature = "webhook")]
+pub mod tls;
+#[cfg(feature = "webhook")]
+pub mod webhook;
+#[cfg(feature = "webhook")]
+pub mod cluster;
+#[cfg(feature = "webhook")]
 pub mod cli;

@@ -1,3 +1,31 @@
 //! The operators' command line.
 
-pub mod manifests;
+mod config;
+mod manifests;
+mod webhook;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Brings Azure Key Vault secrets to annotated Kubernetes pods.
+#[derive(Debug, Parser)]
+#[command(name = "keyvault-injector", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve admission reviews.
+    Webhook(webhook::WebhookArgs),
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Webhook(args) => webhook::run(args),
+    }
+}

@@ -1,0 +1,56 @@
+//! Reading the operator's file and what it points to.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, ConfigError, MAX_EXTRA_CA_BYTES};
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    /// A file that cannot be read.
+    #[error("{file}: {error}")]
+    Read {
+        /// Which one.
+        file: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The operator's file is not a configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The extra CA would not fit in a plan, or is none.
+    #[error("{file}: agent.extraCaFile: {reason}")]
+    ExtraCa {
+        /// The CA's file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Reads the configuration and the extra CA that it names.
+pub(super) fn load(file: &Path) -> Result<Config, LoadError> {
+    let mut config = Config::parse(&read(file)?, &file.display().to_string())?;
+    if let Some(file) = &config.agent.extra_ca_file {
+        config.agent.extra_ca = Some(extra_ca(file)?);
+    }
+    Ok(config)
+}
+
+/// Reads a text file.
+pub(super) fn read(file: &Path) -> Result<String, LoadError> {
+    std::fs::read_to_string(file).map_err(|error| LoadError::Read { file: file.to_owned(), error })
+}
+
+fn extra_ca(file: &Path) -> Result<String, LoadError> {
+    let text = read(file)?;
+    let refuse = |reason: String| Err(LoadError::ExtraCa { file: file.to_owned(), reason });
+    if text.len() > MAX_EXTRA_CA_BYTES {
+        return refuse(format!("{} bytes are more than the {MAX_EXTRA_CA_BYTES} that fit in a plan", text.len()));
+    }
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        return refuse("no PEM certificate is in it".to_owned());
+    }
+    Ok(text)
+}

@@ -1,0 +1,223 @@
+//! `keyvault-injector webhook`: arguments → parts → running parts.
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::config::{LoadError, load, read};
+use crate::cluster::{self, ClusterDefaults, ConnectError};
+use crate::config::{Config, TlsSource};
+use crate::tls::{self, Aborted, BindError, Bound, CertificateFiles, Certificates, FilesError, Reload, Stop};
+use crate::webhook::{Defaults, FixedDefaults, Health, Limits, ManifestError, Metrics, Reviewer, health_router, router};
+
+/// How often certificate files are read again: well within the hours that a renewal leaves.
+const RELOAD_PERIOD: Duration = Duration::from_secs(30);
+
+/// Arguments of `webhook`.
+#[derive(Args, Debug)]
+pub(super) struct WebhookArgs {
+    /// The operator's YAML file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where annotations of Namespaces and ServiceAccounts come from [default: cluster in a pod, else files]
+    #[arg(long, value_enum)]
+    defaults: Option<Source>,
+    /// A Namespace manifest, for `--defaults files`
+    #[arg(long, value_name = "FILE")]
+    namespace: Vec<PathBuf>,
+    /// A ServiceAccount manifest, for `--defaults files`
+    #[arg(long, value_name = "FILE")]
+    service_account: Vec<PathBuf>,
+    /// How log lines are written [default: text on a terminal, else json]
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Source {
+    Cluster,
+    Files,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Why the webhook does not serve, or ended out of order.
+#[derive(Debug, thiserror::Error)]
+enum WebhookError {
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    #[error("{file}: {error}")]
+    Manifest { file: PathBuf, error: ManifestError },
+    #[error("--namespace and --service-account are read with --defaults files only")]
+    UnusedManifests,
+    #[error("server.tls: selfManaged is not available yet: set server.tls.certFile and server.tls.keyFile")]
+    SelfManaged,
+    #[error(transparent)]
+    Certificate(#[from] FilesError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("cannot listen on {address}: {error}")]
+    Health { address: SocketAddr, error: io::Error },
+    #[error(transparent)]
+    Cluster(#[from] ConnectError),
+    #[error("the process cannot be set up: {0}")]
+    System(#[from] io::Error),
+    #[error(transparent)]
+    Aborted(#[from] Aborted),
+}
+
+/// Serves until SIGTERM or SIGINT. Exit code 2 for unusable input, 1 for everything else that goes wrong.
+pub(super) fn run(args: WebhookArgs) -> ExitCode {
+    log_to_stderr(args.log_format);
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the webhook ends");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+impl WebhookError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            WebhookError::Config(_) | WebhookError::Manifest { .. } | WebhookError::UnusedManifests | WebhookError::SelfManaged => 2,
+            WebhookError::Certificate(_)
+            | WebhookError::Bind(_)
+            | WebhookError::Health { .. }
+            | WebhookError::Cluster(_)
+            | WebhookError::System(_)
+            | WebhookError::Aborted(_) => 1,
+        }
+    }
+}
+
+/// A panic is logged by its place alone: its message may quote the pod.
+fn log_to_stderr(format: Option<LogFormat>) {
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_ansi(false);
+    match format.unwrap_or(if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json }) {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a defect: the code panicked");
+    }));
+}
+
+/// One thread: a review is a fraction of a millisecond of pure computation, and more replicas are more threads.
+fn serve(args: WebhookArgs) -> Result<(), WebhookError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async { Parts::build(args).await?.run().await })
+}
+
+/// Everything that is needed to serve: nothing can be missing any more.
+struct Parts {
+    bound: Bound,
+    health: TcpListener,
+    config: Config,
+    files: CertificateFiles,
+    certificates: Certificates,
+    defaults: Arc<dyn Defaults>,
+    watching: Option<Arc<ClusterDefaults>>,
+}
+
+impl Parts {
+    async fn build(args: WebhookArgs) -> Result<Parts, WebhookError> {
+        let config = load(&args.config)?;
+        let (defaults, watching) = defaults(&args).await?;
+        let files = certificate_files(&config)?;
+        let certificates = Certificates::new(files.load()?);
+        let limits = tls::Limits { drain: config.server.drain_delay, ..tls::Limits::default() };
+        let bound = Bound::bind(config.server.listen, certificates.clone(), limits).await?;
+        let address = config.server.health_listen;
+        let health = TcpListener::bind(address).await.map_err(|error| WebhookError::Health { address, error })?;
+        Ok(Parts { bound, health, config, files, certificates, defaults, watching })
+    }
+
+    async fn run(self) -> Result<(), WebhookError> {
+        let (stop, stopping) = watch::channel(Stop::No);
+        let metrics = Arc::new(Metrics::default());
+        metrics.certificate_expires(self.certificates.not_after());
+        let health = Health { stop: stopping.clone(), defaults: Arc::clone(&self.defaults), metrics: Arc::clone(&metrics) };
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tracing::info!(https = %self.bound.local_addr(), health = %self.health.local_addr()?, "the webhook serves");
+
+        // These end with the runtime, after the last answer: a stopping webhook still tells that it is alive and unready.
+        tokio::spawn(raise_at_signals(stop, terminate, interrupt));
+        tokio::spawn(axum::serve(self.health, health_router(health)).into_future());
+        tokio::spawn(follow_files(self.files, self.certificates, Arc::clone(&metrics)));
+        if let Some(cluster) = self.watching {
+            tokio::spawn(cluster.watch());
+        }
+        let reviewer = Reviewer::new(self.config, self.defaults, metrics);
+        self.bound.run(router(reviewer, Limits::default()), stopping).await?;
+        tracing::info!("the webhook has answered everything and ends");
+        Ok(())
+    }
+}
+
+async fn defaults(args: &WebhookArgs) -> Result<(Arc<dyn Defaults>, Option<Arc<ClusterDefaults>>), WebhookError> {
+    let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let manifests = || args.namespace.iter().chain(&args.service_account);
+    let source = args.defaults.unwrap_or(if in_a_pod && manifests().next().is_none() { Source::Cluster } else { Source::Files });
+    if source != Source::Files && manifests().next().is_some() {
+        return Err(WebhookError::UnusedManifests);
+    }
+    if source == Source::Cluster {
+        let cluster = Arc::new(ClusterDefaults::new(cluster::connect().await?));
+        return Ok((Arc::clone(&cluster) as Arc<dyn Defaults>, Some(cluster)));
+    }
+    let mut fixed = FixedDefaults::default();
+    for file in manifests() {
+        fixed.add(&read(file)?).map_err(|error| WebhookError::Manifest { file: file.clone(), error })?;
+    }
+    Ok((Arc::new(fixed), None))
+}
+
+/// The one place that says which sources of certificates there are.
+fn certificate_files(config: &Config) -> Result<CertificateFiles, WebhookError> {
+    match &config.server.tls {
+        TlsSource::SelfManaged => Err(WebhookError::SelfManaged),
+        TlsSource::Files { cert_file, key_file } => Ok(CertificateFiles { cert_file: cert_file.clone(), key_file: key_file.clone() }),
+    }
+}
+
+async fn follow_files(files: CertificateFiles, certificates: Certificates, metrics: Arc<Metrics>) {
+    let report = |reload| match reload {
+        Reload::Unchanged => {}
+        Reload::Replaced => {
+            metrics.certificate_expires(certificates.not_after());
+            tracing::info!(expires = certificates.not_after(), "a new certificate serves");
+        }
+        Reload::Failed(error) => {
+            metrics.certificate_reload_failed();
+            tracing::error!(%error, "the certificate files cannot be served: the last good pair stays");
+        }
+    };
+    files.follow(certificates.clone(), RELOAD_PERIOD, report).await;
+}
+
+/// The first signal drains, the second ends at once.
+async fn raise_at_signals(stop: watch::Sender<Stop>, mut terminate: Signal, mut interrupt: Signal) {
+    for level in [Stop::Drain, Stop::Abort] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!(?level, "asked to stop");
+        stop.send_replace(level);
+    }
+}

@@ -1,0 +1,141 @@
+//! Time is paused: it moves only where nothing else can happen, so hours pass at once and to the millisecond.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::{Course, serve};
+use crate::tls::Limits;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+struct Peer {
+    stream: DuplexStream,
+    course: watch::Sender<Course>,
+    served: JoinHandle<()>,
+}
+
+fn connect(limits: Limits) -> Peer {
+    let (stream, ours) = duplex(1 << 20);
+    let (course, following) = watch::channel(Course::Serving);
+    let router = Router::new()
+        .route("/", get(|| async { "ok" }))
+        .route(
+            "/slow",
+            get(|| async {
+                sleep(Duration::from_secs(20)).await;
+                "ok"
+            }),
+        )
+        .route("/never", get(std::future::pending::<()>))
+        .route("/echo", post(|body: String| async { body }));
+    Peer { stream, course, served: tokio::spawn(serve(ours, router, limits, following)) }
+}
+
+impl Peer {
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// An answer's head and body, once both are whole.
+    async fn answer(&mut self) -> String {
+        let mut text = String::new();
+        while !text.ends_with("\r\n\r\nok") {
+            let byte = timeout(Duration::from_secs(60), self.stream.read_u8()).await.expect("an answer within a minute");
+            text.push(char::from(byte.expect("an open connection")));
+        }
+        text
+    }
+
+    async fn asks_and_is_answered(&mut self) {
+        self.send(REQUEST).await;
+        assert!(self.answer().await.starts_with("HTTP/1.1 200 OK"));
+    }
+
+    /// How many seconds pass before the server hangs up.
+    async fn hangs_up_after(mut self) -> u64 {
+        let started = tokio::time::Instant::now();
+        self.stream.read_to_end(&mut Vec::new()).await.unwrap();
+        self.served.await.unwrap();
+        started.elapsed().as_secs()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_outlives_the_api_servers_90_seconds_again_and_again() {
+    let mut peer = connect(Limits::default());
+    for _ in 0..3 {
+        sleep(Duration::from_secs(299)).await;
+        peer.asks_and_is_answered().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_at_last() {
+    let mut peer = connect(Limits::default());
+    sleep(Duration::from_secs(10)).await;
+    peer.asks_and_is_answered().await;
+    assert_eq!(peer.hangs_up_after().await, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_for_a_head_begins_with_its_first_byte() {
+    let mut peer = connect(Limits::default());
+    peer.asks_and_is_answered().await;
+    sleep(Duration::from_secs(200)).await;
+    peer.send(&REQUEST[..1]).await;
+    sleep(Duration::from_secs(9)).await;
+    peer.send(&REQUEST[1..]).await;
+    assert!(peer.answer().await.starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_trickles_in_gets_no_extra_time() {
+    let mut peer = connect(Limits::default());
+    for byte in &REQUEST[..8] {
+        peer.send(&[*byte]).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(peer.hangs_up_after().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_without_an_end_is_ended() {
+    let mut peer = connect(Limits::default());
+    peer.send(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(peer.hangs_up_after().await, 30);
+    let mut peer = connect(Limits::default());
+    peer.send(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf").await;
+    assert_eq!(peer.hangs_up_after().await, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_server_answers_and_closes() {
+    let mut peer = connect(Limits::default());
+    peer.asks_and_is_answered().await;
+    peer.course.send_replace(Course::Closing);
+    sleep(Duration::from_secs(100)).await;
+    peer.send(REQUEST).await;
+    assert!(peer.answer().await.contains("connection: close\r\n"));
+    assert_eq!(peer.hangs_up_after().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finishing_server_closes_idle_connections_and_ends_exchanges_in_order() {
+    let mut idle = connect(Limits::default());
+    idle.asks_and_is_answered().await;
+    idle.course.send_replace(Course::Finishing);
+    assert_eq!(idle.hangs_up_after().await, 0);
+
+    let mut busy = connect(Limits::default());
+    busy.send(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    sleep(Duration::from_secs(1)).await;
+    busy.course.send_replace(Course::Finishing);
+    assert!(busy.answer().await.contains("connection: close\r\n"));
+    assert_eq!(busy.hangs_up_after().await, 0);
+}

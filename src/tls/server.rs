@@ -1,0 +1,198 @@
+//! The listener: bounded, patient with accept errors, and stopped in good order.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::{Request, Response};
+use rustls::crypto::ring;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
+
+use super::certificate::Certificates;
+use super::connection::{self, Course};
+use super::stop::Stop;
+
+/// How long and how much a server puts up with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections; the next ones wait in the listener's backlog.
+    pub connections: usize,
+    /// From the TCP connection to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// Between an answer and the next request's first byte. The API server keeps idle connections for 90 seconds: never less than twice that.
+    pub idle: Duration,
+    /// From a request's first byte to the end of its head.
+    pub head: Duration,
+    /// From the end of a request's head to its answer.
+    pub exchange: Duration,
+    /// What a connection may buffer of a request, in bytes.
+    pub buffer: usize,
+    /// The pause after an accept error: out of file descriptors, trying again at once only burns a core.
+    pub accept_pause: Duration,
+    /// How long a stopping server keeps accepting, until all have heard that it is no longer ready.
+    pub drain: Duration,
+    /// How long requests in flight may take after that.
+    pub finish: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 1024,
+            handshake: Duration::from_secs(5),
+            idle: Duration::from_secs(300),
+            head: Duration::from_secs(10),
+            exchange: Duration::from_secs(30),
+            buffer: 64 * 1024,
+            accept_pause: Duration::from_millis(100),
+            drain: Duration::from_secs(10),
+            finish: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What answers requests: an axum router, or anything shaped like one.
+pub trait Handler:
+    Service<Request<Incoming>, Response = Response<Self::Answer>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+    /// The body of an answer.
+    type Answer: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+}
+
+impl<S, B> Handler for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Answer = B;
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {error}")]
+    Address {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// A stop in good order was cut short by a second request to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stopped at once: requests in flight were dropped")]
+pub struct Aborted;
+
+/// A server that has its certificate and its port, and does not serve yet.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+    limits: Limits,
+}
+
+impl Bound {
+    /// Takes the port. TLS 1.2 and later, HTTP/1.1 only: the API server negotiates HTTP/2 with webhooks on loopback otherwise.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub async fn bind(address: SocketAddr, certificates: Certificates, limits: Limits) -> Result<Bound, BindError> {
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(certificates));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let failed = |error| BindError::Address { address, error };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Bound { listener, address, acceptor: TlsAcceptor::from(Arc::new(config)), limits })
+    }
+
+    /// The port as it was given, which matters where 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` says `Drain` and everything has been answered, or until it says `Abort`.
+    ///
+    /// # Errors
+    /// [`Aborted`] where requests in flight were dropped.
+    pub async fn run<H: Handler>(self, handler: H, stop: watch::Receiver<Stop>) -> Result<(), Aborted> {
+        let (course, finish) = (watch::channel(Course::Serving).0, self.limits.finish);
+        let mut connections = JoinSet::new();
+        let in_good_order = async {
+            self.accept_until_drained(handler, stop.clone(), &course, &mut connections).await;
+            course.send_replace(Course::Finishing);
+            timeout(finish, async { while connections.join_next().await.is_some() {} }).await.map_err(|_| Aborted)
+        };
+        tokio::select! {
+            biased;
+            () = Stop::reached(Stop::Abort, stop.clone()) => Err(Aborted),
+            ended = in_good_order => ended,
+        }
+    }
+
+    /// Consumes the listener: when this returns, the port is closed.
+    async fn accept_until_drained<H: Handler>(
+        self,
+        handler: H,
+        stop: watch::Receiver<Stop>,
+        course: &watch::Sender<Course>,
+        connections: &mut JoinSet<()>,
+    ) {
+        let mut drained = pin!(async {
+            Stop::reached(Stop::Drain, stop).await;
+            course.send_replace(Course::Closing);
+            sleep(self.limits.drain).await;
+        });
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut drained => return,
+                Some(_) = connections.join_next() => {}
+                stream = self.accept(), if connections.len() < self.limits.connections => {
+                    connections.spawn(serve(stream, self.acceptor.clone(), handler.clone(), self.limits, course.subscribe()));
+                }
+            }
+        }
+    }
+
+    async fn accept(&self) -> TcpStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(self.limits.accept_pause).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve<H: Handler>(stream: TcpStream, acceptor: TlsAcceptor, handler: H, limits: Limits, course: watch::Receiver<Course>) {
+    // An answer is small and ends an exchange: waiting to fill a packet only delays it. A socket that refuses the option still works.
+    let _ = stream.set_nodelay(true);
+    match timeout(limits.handshake, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => connection::serve(stream, handler, limits, course).await,
+        // A peer that does not trust our certificate says so here, and nowhere else.
+        Ok(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => tracing::info!(%error, "a TLS handshake failed"),
+        Ok(Err(_)) | Err(_) => {}
+    }
+}

@@ -1,0 +1,23 @@
+//! The admission webhook: AdmissionReview in, pure core, AdmissionReview out.
+//!
+//! `request` and `answer` are the wire, `review` joins them with the core, `reviewer` adds what the core may not know (defaults, metrics, the log
+//! line), `router` is HTTP with its limits, `health` the plain port beside it. Where defaults come from is a trait, [`Defaults`].
+
+mod answer;
+mod defaults;
+mod files;
+mod health;
+mod metrics;
+mod request;
+pub mod review;
+mod reviewer;
+mod router;
+mod warnings;
+
+pub use defaults::{Defaults, LookupError, PodDefaults, account_defaults, namespace_defaults};
+pub use files::{FixedDefaults, ManifestError};
+pub use health::{Health, health_router};
+pub use metrics::Metrics;
+pub use request::Malformed;
+pub use reviewer::{Decide, Reviewer};
+pub use router::{Limits, router};

@@ -1,0 +1,146 @@
+//! The AdmissionReview that comes in, read in one pass into borrowed fields.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::error::Category;
+
+use crate::pod::{PodView, Text};
+
+/// A review whose uid is known, so that it can be answered as a review.
+pub(super) struct Request<'a> {
+    pub(super) uid: Text<'a>,
+    pub(super) namespace: Text<'a>,
+    pub(super) dry_run: bool,
+    pub(super) subject: Subject<'a>,
+}
+
+/// What a review is about.
+pub(super) enum Subject<'a> {
+    /// A pod that is about to be created.
+    Pod(Box<PodView<'a>>),
+    /// Anything else, which is no business of ours.
+    NotOurs,
+    /// A pod that is about to be created and cannot be read, and why.
+    Unreadable(String),
+}
+
+/// A body that is no review: there is no uid to answer to, so the answer is HTTP 400.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Nothing at all.
+    #[error("the body is empty: an AdmissionReview is expected")]
+    Empty,
+    /// Not JSON, or fields of the wrong type: what and where.
+    #[error("the body is not an AdmissionReview: {0}")]
+    Json(String),
+    /// Another kind of object, or another version of this one.
+    #[error("{api_version:?} {kind:?} is not read here: register the webhook with admissionReviewVersions [v1]")]
+    Version {
+        /// Its `apiVersion`.
+        api_version: String,
+        /// Its `kind`.
+        kind: String,
+    },
+    /// `request` is null or absent.
+    #[error("the AdmissionReview has no request")]
+    NoRequest,
+    /// `request.uid` is empty or absent.
+    #[error("the AdmissionReview's request has no uid")]
+    NoUid,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a review. An object that cannot be read costs a second pass that leaves it out.
+    pub(super) fn parse(body: &'a [u8]) -> Result<Request<'a>, Malformed> {
+        if body.trim_ascii().is_empty() {
+            return Err(Malformed::Empty);
+        }
+        match serde_json::from_slice::<ReviewJson<'a, PodView<'a>>>(body) {
+            Ok(review) => review.request(|pod| pod.map_or_else(|| Subject::Unreadable("it is absent".to_owned()), |pod| Subject::Pod(Box::new(pod)))),
+            Err(error) => match serde_json::from_slice::<ReviewJson<'a, IgnoredAny>>(body) {
+                Ok(review) => review.request(|_| Subject::Unreadable(place(&error))),
+                Err(error) => Err(Malformed::Json(place(&error))),
+            },
+        }
+    }
+}
+
+/// What is wrong and where. Only that: the words around the place may be anything, secrets of the pod's author too.
+fn place(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Io | Category::Syntax => "a mistake in the JSON",
+        Category::Data => "a field is absent or of the wrong type",
+        Category::Eof => "the end comes too early",
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
+}
+
+// === JSON shapes ===
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+struct ReviewJson<'a, O> {
+    #[serde(borrow, default)]
+    api_version: Text<'a>,
+    #[serde(borrow, default)]
+    kind: Text<'a>,
+    #[serde(borrow, default = "none")]
+    request: Option<RequestJson<'a, O>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+struct RequestJson<'a, O> {
+    #[serde(borrow, default)]
+    uid: Text<'a>,
+    #[serde(borrow, default)]
+    kind: KindJson<'a>,
+    #[serde(borrow)]
+    sub_resource: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    operation: Text<'a>,
+    #[serde(borrow)]
+    namespace: Option<Text<'a>>,
+    dry_run: Option<bool>,
+    #[serde(default = "none")]
+    object: Option<O>,
+}
+
+#[derive(Default, Deserialize)]
+struct KindJson<'a> {
+    #[serde(borrow, default)]
+    group: Text<'a>,
+    #[serde(borrow, default)]
+    kind: Text<'a>,
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+impl<'a, O> ReviewJson<'a, O> {
+    fn request(self, subject: impl FnOnce(Option<O>) -> Subject<'a>) -> Result<Request<'a>, Malformed> {
+        if self.api_version.as_str() != "admission.k8s.io/v1" || self.kind.as_str() != "AdmissionReview" {
+            return Err(Malformed::Version { api_version: self.api_version.0.into_owned(), kind: self.kind.0.into_owned() });
+        }
+        let request = self.request.ok_or(Malformed::NoRequest)?;
+        if request.uid.as_str().is_empty() {
+            return Err(Malformed::NoUid);
+        }
+        let creates_a_pod = request.creates_a_pod();
+        let namespace = request.namespace.unwrap_or_default();
+        let subject = match creates_a_pod {
+            false => Subject::NotOurs,
+            true if namespace.as_str().is_empty() => Subject::Unreadable("the request names no namespace".to_owned()),
+            true => subject(request.object),
+        };
+        Ok(Request { uid: request.uid, namespace, dry_run: request.dry_run.unwrap_or(false), subject })
+    }
+}
+
+impl<O> RequestJson<'_, O> {
+    fn creates_a_pod(&self) -> bool {
+        let whole_object = self.sub_resource.as_ref().is_none_or(|part| part.as_str().is_empty());
+        self.kind.group.as_str().is_empty() && self.kind.kind.as_str() == "Pod" && self.operation.as_str() == "CREATE" && whole_object
+    }
+}

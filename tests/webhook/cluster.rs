@@ -1,0 +1,272 @@
+//! Cluster caches against an API server that answers from a script. Time is paused: pauses between attempts pass at once.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{Request, Response};
+use futures::{StreamExt, future, stream};
+use keyvault_injector::cluster::ClusterDefaults;
+use keyvault_injector::inject::ServiceAccountDefaults;
+use keyvault_injector::webhook::{Defaults, LookupError};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+use tokio::time::{sleep, timeout};
+
+/// What the API server says to one request.
+enum Reply {
+    /// A status and an object.
+    Object(u16, Value),
+    /// Events, and then silence on an open connection.
+    Events(Vec<Value>),
+    /// Events, those that the test sends later, and then silence.
+    Following(Vec<Value>, broadcast::Receiver<Value>),
+    /// Events, and then the end of the connection.
+    Broken(Vec<Value>),
+    /// Nothing.
+    Silence,
+}
+
+type Script = dyn Fn(&str, usize) -> Reply + Send + Sync;
+
+#[derive(Clone)]
+struct Api {
+    asked: Arc<Mutex<Vec<String>>>,
+    script: Arc<Script>,
+}
+
+impl Api {
+    /// `script` is asked with path and query, and with how often that path has been asked for.
+    fn new(script: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Api {
+        Api { asked: Arc::default(), script: Arc::new(script) }
+    }
+
+    fn defaults(&self) -> Arc<ClusterDefaults> {
+        let api = self.clone();
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| api.clone().answer(request));
+        Arc::new(ClusterDefaults::new(kube::Client::new(service, "default")))
+    }
+
+    fn watched(&self) -> Arc<ClusterDefaults> {
+        let defaults = self.defaults();
+        tokio::spawn(Arc::clone(&defaults).watch());
+        defaults
+    }
+
+    async fn answer(self, request: Request<kube::client::Body>) -> Result<Response<Body>, Infallible> {
+        let accept = request.headers()["accept"].to_str().unwrap();
+        assert!(accept.contains("as=PartialObjectMetadata"), "whole objects were asked for: {accept}");
+        let target = request.uri().path_and_query().unwrap().as_str().to_owned();
+        let before = {
+            let mut asked = self.asked.lock().unwrap();
+            let path = |target: &str| target.split('?').next().unwrap().to_owned();
+            let before = asked.iter().filter(|earlier| path(earlier) == path(&target)).count();
+            asked.push(target.clone());
+            before
+        };
+        let lines = |events: Vec<Value>| stream::iter(events.into_iter().map(line));
+        let (status, body) = match (self.script)(&target, before) {
+            Reply::Object(status, object) => (status, Body::from(object.to_string())),
+            Reply::Events(events) => (200, Body::from_stream(lines(events).chain(stream::pending()))),
+            Reply::Following(events, later) => {
+                let later = stream::unfold(later, |mut later| async move { Some((line(later.recv().await.ok()?), later)) });
+                (200, Body::from_stream(lines(events).chain(later).chain(stream::pending())))
+            }
+            Reply::Broken(events) => (200, Body::from_stream(lines(events))),
+            Reply::Silence => future::pending().await,
+        };
+        Ok(Response::builder().status(status).header("content-type", "application/json").body(body).unwrap())
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn line(event: Value) -> Result<Bytes, Infallible> {
+    Ok(Bytes::from(format!("{event}\n")))
+}
+
+fn object(namespace: Option<&str>, name: &str, annotations: &Value) -> Value {
+    let mut metadata = json!({"name": name, "resourceVersion": "7", "annotations": annotations});
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = json!(namespace);
+    }
+    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata})
+}
+
+fn payments(vault: &str) -> Value {
+    object(None, "payments", &json!({"keyvault-injector.io/vault": vault, "other.io/secret": "canary"}))
+}
+
+fn web(client_id: &str) -> Value {
+    object(Some("payments"), "web", &json!({"azure.workload.identity/client-id": client_id}))
+}
+
+fn event(kind: &str, object: &Value) -> Value {
+    json!({"type": kind, "object": object})
+}
+
+/// What ends a streaming list.
+fn end_of_list() -> Value {
+    let metadata = json!({"resourceVersion": "8", "annotations": {"k8s.io/initial-events-end": "true"}});
+    json!({"type": "BOOKMARK", "object": {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata}})
+}
+
+fn status(code: u16, reason: &str) -> Reply {
+    let message = format!("{reason} for the test");
+    Reply::Object(
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code}),
+    )
+}
+
+fn is_namespaces(target: &str) -> bool {
+    target.starts_with("/api/v1/namespaces?")
+}
+
+/// Waits, on the paused clock, until a condition holds.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let held = async {
+        while !condition() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(120), held).await.unwrap_or_else(|_| panic!("{what} did not come about within two minutes"));
+}
+
+fn vault_of(defaults: &ClusterDefaults) -> Option<String> {
+    Some(defaults.cached("payments", "web")?.namespace.annotations.first()?.1.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn caches_fill_from_streaming_lists_keep_only_ours_and_follow_changes() {
+    let (later, _) = broadcast::channel(8);
+    let changes = later.clone();
+    let api = Api::new(move |target, _| {
+        assert!(target.contains("sendInitialEvents=true"), "{target}");
+        if is_namespaces(target) {
+            Reply::Following(vec![event("ADDED", &payments("one")), end_of_list()], changes.subscribe())
+        } else {
+            Reply::Events(vec![event("ADDED", &web("c")), end_of_list()])
+        }
+    });
+    let defaults = api.watched();
+    assert!(!defaults.filled());
+    assert_eq!(defaults.cached("payments", "web"), None);
+    until("full caches", || defaults.filled()).await;
+    let known = defaults.cached("payments", "web").unwrap();
+    assert_eq!(known.namespace.annotations, [("vault".to_owned(), "one".to_owned())]);
+    assert_eq!(known.account, ServiceAccountDefaults { found: true, client_id: Some("c".into()), tenant_id: None });
+    assert_eq!(defaults.cached("payments", "other"), None, "a ServiceAccount that nobody has seen may exist all the same");
+
+    later.send(event("MODIFIED", &payments("two"))).unwrap();
+    until("the change", || vault_of(&defaults).as_deref() == Some("two")).await;
+    later.send(event("DELETED", &payments("two"))).unwrap();
+    until("the deletion", || defaults.cached("payments", "web").is_none()).await;
+    assert!(defaults.filled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_kind_alone_does_not_make_the_caches_full() {
+    let api = Api::new(|target, _| if is_namespaces(target) { Reply::Events(vec![end_of_list()]) } else { status(403, "Forbidden") });
+    let defaults = api.watched();
+    let accounts_asked = || api.asked().iter().filter(|target| !is_namespaces(target)).count();
+    until("three attempts", || accounts_asked() >= 3).await;
+    assert!(!defaults.filled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_without_streaming_lists_is_listed() {
+    let api = Api::new(|target, _| {
+        if target.contains("sendInitialEvents") {
+            return status(422, "Invalid");
+        }
+        if target.contains("watch=true") {
+            return Reply::Events(Vec::new());
+        }
+        let item = if is_namespaces(target) { payments("listed") } else { web("c") };
+        Reply::Object(
+            200,
+            json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": "7"}, "items": [item]}),
+        )
+    });
+    let defaults = api.watched();
+    until("full caches", || defaults.filled()).await;
+    assert_eq!(vault_of(&defaults).as_deref(), Some("listed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_watch_keeps_what_it_knew_and_recovers() {
+    let (later, _) = broadcast::channel(8);
+    let rest = later.clone();
+    let api = Api::new(move |target, before| match (is_namespaces(target), before) {
+        (false, _) => Reply::Events(vec![event("ADDED", &web("c")), end_of_list()]),
+        (true, 0) => Reply::Broken(vec![event("ADDED", &payments("old")), end_of_list()]),
+        (true, 1..4) => status(500, "InternalError"),
+        // What the watch wants to resume from is gone: everything comes anew.
+        (true, 4) => Reply::Events(vec![
+            json!({"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "message": "gone", "reason": "Expired", "code": 410}}),
+        ]),
+        (true, _) => Reply::Following(vec![event("ADDED", &payments("new"))], rest.subscribe()),
+    });
+    let defaults = api.watched();
+    until("full caches", || defaults.filled()).await;
+    for attempt in 2..=6 {
+        until("the next attempt", || api.asked().iter().filter(|target| is_namespaces(target)).count() >= attempt).await;
+        assert_eq!(vault_of(&defaults).as_deref(), Some("old"), "attempt {attempt}");
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(vault_of(&defaults).as_deref(), Some("old"), "half a list is none");
+    later.send(end_of_list()).unwrap();
+    until("the new state", || vault_of(&defaults).as_deref() == Some("new")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_ask_at_once_share_one_question() {
+    let api = Api::new(|target, _| match target {
+        "/api/v1/namespaces/payments?" | "/api/v1/namespaces/payments" => Reply::Object(200, payments("fresh")),
+        _ => Reply::Object(200, web("c")),
+    });
+    let defaults = api.defaults();
+    let answers = future::join_all((0..10).map(|_| defaults.fresh("payments", "web"))).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap().namespace.annotations, [("vault".to_owned(), "fresh".to_owned())]);
+    }
+    assert_eq!(api.asked().len(), 2, "one for each object: {:?}", api.asked());
+    let _slow_to_hear = defaults.fresh("payments", "web");
+    for asked in [4, 6] {
+        defaults.fresh("payments", "web").await.unwrap();
+        assert_eq!(api.asked().len(), asked, "an answer is fresh for those only who waited for it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_exist_has_no_defaults() {
+    let api = Api::new(|_, _| status(404, "NotFound"));
+    let answer = api.defaults().fresh("payments", "web").await.unwrap();
+    assert_eq!((answer.namespace.name.as_str(), answer.namespace.annotations.len()), ("payments", 0));
+    assert_eq!(answer.account, ServiceAccountDefaults::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_ends_within_a_second_and_a_refusal_says_why() {
+    let api = Api::new(|_, _| Reply::Silence);
+    let started = tokio::time::Instant::now();
+    assert_eq!(api.defaults().fresh("payments", "web").await, Err(LookupError::Timeout(Duration::from_secs(1))));
+    assert_eq!(started.elapsed(), Duration::from_secs(1));
+
+    let api = Api::new(|_, _| status(403, "Forbidden"));
+    let Err(LookupError::Refused(reason)) = api.defaults().fresh("payments", "web").await else { panic!("a refusal became an answer") };
+    assert!(reason.contains("Forbidden for the test"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_nobody_waits_for_any_more_is_asked_anew() {
+    let api = Api::new(|_, before| if before == 0 { Reply::Silence } else { Reply::Object(200, web("c")) });
+    let defaults = api.defaults();
+    assert!(timeout(Duration::from_millis(10), defaults.fresh("payments", "web")).await.is_err());
+    sleep(Duration::from_secs(5)).await;
+    assert!(defaults.fresh("payments", "web").await.is_ok());
+}
