@@ -12,13 +12,13 @@ use text::{BOM, head, split, tail};
 
 /// The documents of one file, in order.
 #[derive(Clone, Debug)]
-pub struct Stream {
+pub(super) struct Stream {
     documents: Vec<Document>,
 }
 
 /// One document with everything around it: markers, comments, blank lines.
 #[derive(Clone, Debug)]
-pub struct Document {
+pub(super) struct Document {
     source: String,
     line: usize,
     format: Format,
@@ -28,25 +28,25 @@ pub struct Document {
 
 /// A pod, or a template of pods, in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(super) struct Target {
     /// JSON pointer to the value that has `metadata` and `spec` of the pod.
-    pub pointer: String,
+    pub(super) pointer: String,
     /// Kind of the object that holds it, `Pod` for a pod itself.
-    pub kind: String,
+    pub(super) kind: String,
     /// The object's name.
-    pub name: Option<String>,
+    pub(super) name: Option<String>,
     /// The object's namespace.
-    pub namespace: Option<String>,
+    pub(super) namespace: Option<String>,
 }
 
 /// Why a text is not a stream of manifests, or cannot be written as one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
-pub struct StreamError {
+pub(super) struct StreamError {
     /// 1-based line of the whole text.
-    pub line: usize,
+    pub(super) line: usize,
     /// Reason, in words.
-    pub message: String,
+    pub(super) message: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Stream {
     ///
     /// # Errors
     /// The first document that is not YAML: line and reason.
-    pub fn parse(text: &str) -> Result<Stream, StreamError> {
+    pub(super) fn parse(text: &str) -> Result<Stream, StreamError> {
         if let Some(documents) = json_documents(text) {
             return Ok(Stream { documents });
         }
@@ -70,12 +70,12 @@ impl Stream {
 
     /// The documents, in order. Empty ones (comments only) have the value null.
     #[must_use]
-    pub fn documents(&self) -> &[Document] {
+    pub(super) fn documents(&self) -> &[Document] {
         &self.documents
     }
 
     /// The documents, to be changed.
-    pub fn documents_mut(&mut self) -> &mut [Document] {
+    pub(super) fn documents_mut(&mut self) -> &mut [Document] {
         &mut self.documents
     }
 
@@ -83,7 +83,7 @@ impl Stream {
     ///
     /// # Errors
     /// A changed document that YAML cannot express.
-    pub fn render(&self) -> Result<String, StreamError> {
+    pub(super) fn render(&self) -> Result<String, StreamError> {
         self.documents.iter().map(Document::render).collect()
     }
 }
@@ -104,26 +104,26 @@ impl Document {
 
     /// The object that the document holds; null in an empty one.
     #[must_use]
-    pub fn value(&self) -> &Value {
+    pub(super) fn value(&self) -> &Value {
         &self.value
     }
 
     /// 1-based line where the document, with what stands before it, begins.
     #[must_use]
-    pub fn line(&self) -> usize {
+    pub(super) fn line(&self) -> usize {
         self.line
     }
 
     /// The pods and pod templates in it.
     #[must_use]
-    pub fn targets(&self) -> Vec<Target> {
+    pub(super) fn targets(&self) -> Vec<Target> {
         let mut targets = Vec::new();
         find(&self.value, "", &mut targets);
         targets
     }
 
     /// Puts a value where the pointer points, and returns the one that stood there; `None`, and no change, where nothing did.
-    pub fn replace(&mut self, pointer: &str, value: Value) -> Option<Value> {
+    pub(super) fn replace(&mut self, pointer: &str, value: Value) -> Option<Value> {
         let place = self.value.pointer_mut(pointer)?;
         self.changed |= *place != value;
         Some(std::mem::replace(place, value))
@@ -133,7 +133,7 @@ impl Document {
     ///
     /// # Errors
     /// A changed document that YAML cannot express.
-    pub fn render(&self) -> Result<Cow<'_, str>, StreamError> {
+    pub(super) fn render(&self) -> Result<Cow<'_, str>, StreamError> {
         if !self.changed {
             return Ok(Cow::Borrowed(&self.source));
         }

@@ -2,6 +2,7 @@
 
 mod config;
 mod manifests;
+mod inject;
 mod webhook;
 
 use std::process::ExitCode;
@@ -18,6 +19,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what the webhook would do to manifests, without a cluster.
+    Inject(inject::InjectArgs),
     /// Serve admission reviews.
     Webhook(webhook::WebhookArgs),
 }
@@ -26,6 +29,7 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     match Cli::parse().command {
+        Command::Inject(args) => inject::run(&args),
         Command::Webhook(args) => webhook::run(args),
     }
 }

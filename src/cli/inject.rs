@@ -1,0 +1,209 @@
+//! `keyvault-injector inject`: what the webhook would do to a manifest, without a cluster.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::config::{LoadError, load, read};
+use super::manifests::{Stream, StreamError, Target};
+use crate::config::Config;
+use crate::inject::{Denial, Injection, inject};
+use crate::pod::PodView;
+use crate::webhook::{FixedDefaults, ManifestError};
+
+/// Exit code where a pod would be denied.
+const DENIED: u8 = 3;
+/// Exit code where the input cannot be used.
+const UNUSABLE: u8 = 2;
+
+/// Arguments of `inject`.
+#[derive(Args, Debug)]
+pub(super) struct InjectArgs {
+    /// The manifests: YAML or JSON, one document or many; - reads standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE|-")]
+    file: PathBuf,
+    /// Manifests of Namespaces and ServiceAccounts with defaults; those among the manifests themselves count too
+    #[arg(long = "namespace", visible_alias = "service-account", value_name = "FILE")]
+    defaults: Vec<PathBuf>,
+    /// The operator's YAML file [default: the built-in configuration]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How the result is shown
+    #[arg(short, long, value_enum, default_value_t = Output::Yaml)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// The whole stream; untouched documents byte for byte
+    Yaml,
+    /// Every document as JSON
+    Json,
+    /// The JSON Patch of each pod or pod template
+    Patch,
+    /// A unified diff of each touched document
+    Diff,
+}
+
+/// Why the input cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum InputError {
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    #[error("{file}: {error}")]
+    Manifest { file: PathBuf, error: ManifestError },
+    #[error("{file}: {error}")]
+    Read { file: PathBuf, error: io::Error },
+    #[error("{file}: {error}")]
+    Stream { file: PathBuf, error: StreamError },
+    #[error("{file}:{line}: {subject} is not a readable pod: {reason}")]
+    Pod { file: PathBuf, line: usize, subject: String, reason: String },
+}
+
+/// Exit code 0 for injected or untouched, 3 where a pod would be denied, 2 for unusable input.
+pub(super) fn run(args: &InjectArgs) -> ExitCode {
+    let report = match process(args) {
+        Ok(report) => report,
+        Err(error) => {
+            print(io::stderr(), &format!("error: {error}\n"));
+            return ExitCode::from(UNUSABLE);
+        }
+    };
+    print(io::stderr(), &report.messages);
+    if report.denied {
+        // Nothing on standard output: half a stream must not be applied.
+        return ExitCode::from(DENIED);
+    }
+    print(io::stdout(), &report.text);
+    ExitCode::SUCCESS
+}
+
+/// A closed pipe is the reader's business.
+fn print(mut stream: impl Write, text: &str) {
+    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+}
+
+/// What is shown in the end.
+struct Report {
+    denied: bool,
+    /// Warnings and denials, for standard error.
+    messages: String,
+    text: String,
+}
+
+fn process(args: &InjectArgs) -> Result<Report, InputError> {
+    let config = args.config.as_deref().map(load).transpose()?.unwrap_or_default();
+    let mut stream = Stream::parse(&input(&args.file)?).map_err(|error| InputError::Stream { file: args.file.clone(), error })?;
+    let defaults = defaults(&stream, &args.defaults)?;
+    let before: Vec<Value> = stream.documents().iter().map(|document| document.value().clone()).collect();
+    let mut report = Report { denied: false, messages: String::new(), text: String::new() };
+    let mut patches = Vec::new();
+    for document in stream.documents_mut() {
+        for target in document.targets() {
+            let Some(pod) = document.value().pointer(&target.pointer).cloned() else { continue };
+            let decision = decide(&pod, &target, &defaults, &config).map_err(|reason| InputError::Pod {
+                file: args.file.clone(),
+                line: document.line(),
+                subject: subject(&target),
+                reason,
+            })?;
+            report.note(&target, &decision);
+            if let Ok(injection) = decision {
+                document.replace(&target.pointer, patched(pod, &injection));
+                patches.push(json!({ "kind": target.kind, "name": target.name, "namespace": target.namespace, "pod": target.pointer, "patch": injection.patch }));
+            }
+        }
+    }
+    report.text = render(args.output, &stream, &before, &patches).map_err(|error| InputError::Stream { file: args.file.clone(), error })?;
+    Ok(report)
+}
+
+fn input(file: &Path) -> Result<String, InputError> {
+    let mut text = String::new();
+    let result =
+        if file == Path::new("-") { io::stdin().read_to_string(&mut text).map(drop) } else { std::fs::read_to_string(file).map(|read| text = read) };
+    result.map(|()| text).map_err(|error| InputError::Read { file: file.to_owned(), error })
+}
+
+/// Namespaces and ServiceAccounts of the stream, then those of the files, which hold where both speak.
+fn defaults(stream: &Stream, files: &[PathBuf]) -> Result<FixedDefaults, InputError> {
+    let mut defaults = FixedDefaults::default();
+    for value in stream.documents().iter().map(super::manifests::Document::value) {
+        let source = |object: &Value| matches!(object["kind"].as_str(), Some("Namespace" | "ServiceAccount"));
+        for object in std::iter::once(value).chain(value["items"].as_array().into_iter().flatten()).filter(|object| source(object)) {
+            // A broken one is not this command's to judge: kubectl will.
+            let _ = defaults.add(&object.to_string());
+        }
+    }
+    for file in files {
+        defaults.add(&read(file)?).map_err(|error| InputError::Manifest { file: file.clone(), error })?;
+    }
+    Ok(defaults)
+}
+
+/// Runs the core on a pod or template; `Err` says why it is none.
+fn decide(pod: &Value, target: &Target, defaults: &FixedDefaults, config: &Config) -> Result<Result<Injection, Denial>, String> {
+    let text = pod.to_string();
+    let view: PodView<'_> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let namespace = target.namespace.as_deref().unwrap_or("default");
+    let found = defaults.get(namespace, view.service_account_name());
+    Ok(inject(&view, &found.namespace, &found.account, config))
+}
+
+fn patched(mut pod: Value, injection: &Injection) -> Value {
+    #[allow(clippy::expect_used)] // the core's patches apply: a property test holds that
+    json_patch::patch(&mut pod, &injection.patch).expect("a patch of the core applies to the pod that it was made for");
+    pod
+}
+
+fn subject(target: &Target) -> String {
+    let namespace = target.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    format!("{} {namespace}{}", target.kind, target.name.as_deref().unwrap_or("(without a name)"))
+}
+
+impl Report {
+    fn note(&mut self, target: &Target, decision: &Result<Injection, Denial>) {
+        let subject = subject(target);
+        match decision {
+            Ok(injection) => {
+                for warning in injection.warnings.iter().chain(&injection.namespace_problems) {
+                    let _ = writeln!(self.messages, "warning: {subject}: {warning}");
+                }
+            }
+            Err(denial) => {
+                self.denied = true;
+                let _ = writeln!(self.messages, "denied: {subject}: {denial}");
+            }
+        }
+    }
+}
+
+// === output ===
+
+fn render(output: Output, stream: &Stream, before: &[Value], patches: &[Value]) -> Result<String, StreamError> {
+    match output {
+        Output::Yaml => stream.render(),
+        Output::Json => Ok(lines(stream.documents().iter().map(super::manifests::Document::value).filter(|value| !value.is_null()))),
+        Output::Patch => Ok(lines(patches.iter())),
+        Output::Diff => Ok(stream.documents().iter().zip(before).map(|(document, before)| diff(before, document.value())).collect()),
+    }
+}
+
+fn lines<'v>(values: impl Iterator<Item = &'v Value>) -> String {
+    values.map(|value| format!("{value:#}\n")).collect()
+}
+
+/// Both sides are written by the same writer, so that only what changed differs.
+fn diff(before: &Value, after: &Value) -> String {
+    if before == after {
+        return String::new();
+    }
+    let yaml = |value: &Value| serde_saphyr::to_string(value).unwrap_or_else(|_| format!("{value:#}\n"));
+    let name = format!("{} {}", after["kind"].as_str().unwrap_or("object"), after["metadata"]["name"].as_str().unwrap_or_default());
+    let (before, after) = (yaml(before), yaml(after));
+    similar::TextDiff::from_lines(&before, &after).unified_diff().context_radius(3).header(&name, &format!("{name}, injected")).to_string()
+}
