@@ -1,0 +1,154 @@
+//! `keyvault-injector inject` as its users run it: a process, files, exit codes.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+const POD_SPEC: &str = "{serviceAccountName: api, containers: [{name: app, image: app:1}]}";
+const ACCOUNT: &str = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: api, namespace: shop, annotations: {azure.workload.identity/client-id: 0f1e2d3c-1111-4222-8333-444455556666, azure.workload.identity/tenant-id: aaaabbbb-1111-4222-8333-444455556666}}\n";
+
+/// A pod template that asks for one secret.
+fn template(secrets: &str) -> String {
+    format!("{{metadata: {{annotations: {{keyvault-injector.io/vault: payments, keyvault-injector.io/secrets: {secrets}}}}}, spec: {POD_SPEC}}}")
+}
+
+fn workload(kind: &str, group: &str, spec: &str) -> String {
+    format!("apiVersion: {group}\nkind: {kind}\nmetadata: {{name: {}, namespace: shop}}\nspec: {spec}\n", kind.to_lowercase())
+}
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"))
+        .args(["inject", "-f", "-"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn every_kind_of_workload_is_injected_where_its_pods_are() {
+    for (kind, group, path) in [
+        ("Deployment", "apps/v1", "/spec/template"),
+        ("StatefulSet", "apps/v1", "/spec/template"),
+        ("DaemonSet", "apps/v1", "/spec/template"),
+        ("ReplicaSet", "apps/v1", "/spec/template"),
+        ("Job", "batch/v1", "/spec/template"),
+        ("CronJob", "batch/v1", "/spec/jobTemplate/spec/template"),
+    ] {
+        let pods = format!("{{template: {}}}", template("db-password"));
+        let spec = if kind == "CronJob" { format!("{{schedule: '0 * * * *', jobTemplate: {{spec: {pods}}}}}") } else { pods };
+        let output = run(&["-o", "json"], &format!("{ACCOUNT}---\n{}", workload(kind, group, &spec)));
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""), "{kind}");
+        let documents: Vec<serde_json::Value> = serde_json::Deserializer::from_str(stdout(&output)).into_iter().map(Result::unwrap).collect();
+        assert_eq!(documents.len(), 2, "{kind}");
+        let pod = documents[1].pointer(path).unwrap();
+        assert_eq!(pod["spec"]["initContainers"][0]["name"], "keyvault-agent", "{kind}");
+        assert_eq!(pod["spec"]["containers"][0]["volumeMounts"][0]["mountPath"], "/keyvault", "{kind}");
+    }
+}
+
+#[test]
+fn a_list_and_a_bare_pod_are_injected_too() {
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: shop, annotations: {{keyvault-injector.io/secrets: payments/a}}}}\nspec: {POD_SPEC}\n"
+    );
+    let value: serde_json::Value = serde_saphyr::from_str(&pod).unwrap();
+    let account: serde_json::Value = serde_saphyr::from_str(ACCOUNT).unwrap();
+    let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [account, value]}).to_string();
+    let output = run(&["-o", "patch"], &list);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    let shown: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!((shown["kind"].as_str(), shown["name"].as_str(), shown["pod"].as_str()), (Some("Pod"), Some("p"), Some("/items/1")));
+    let paths: Vec<&str> = shown["patch"].as_array().unwrap().iter().map(|operation| operation["path"].as_str().unwrap()).collect();
+    assert_eq!(
+        paths,
+        ["/spec/containers/0/volumeMounts", "/spec/volumes", "/spec/initContainers", "/metadata/annotations/keyvault-injector.io~1status"]
+    );
+}
+
+#[test]
+fn everything_else_passes_through_byte_for_byte() {
+    let input = format!(
+        "# a comment\n\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}   # kept\ndata:\n  mode: 0440\n  yes: 'no'\n...\n---\r\napiVersion: v1\r\nkind: Service\r\nmetadata: {{name: s}}\r\n---\n{}",
+        workload("Deployment", "apps/v1", &format!("{{template: {{spec: {POD_SPEC}}}}}"))
+    );
+    let output = run(&[], &input);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    assert_eq!(stdout(&output), input);
+}
+
+#[test]
+fn only_the_touched_document_is_written_anew() {
+    let untouched = "# first\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}   # kept\n---\n";
+    let output = run(&[], &format!("{untouched}{ACCOUNT}---\n{}", workload("Job", "batch/v1", &format!("{{template: {}}}", template("a")))));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with(&format!("{untouched}{ACCOUNT}---\n")), "{}", stdout(&output));
+    assert!(stdout(&output).contains("keyvault-injector.io/status: injected plan=sha256:"));
+}
+
+#[test]
+fn a_denial_shows_all_problems_and_nothing_on_standard_output() {
+    let output = run(&[], &workload("Deployment", "apps/v1", &format!("{{template: {}}}", template("my_secret"))));
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(stdout(&output), "");
+    let expected = "denied: Deployment shop/deployment: keyvault-injector found 3 problems with this pod:\n\
+        - annotation keyvault-injector.io/secrets: item 1 \"my_secret\": \"my_secret\" is not a Key Vault object name: 1 to 127 letters, digits and hyphens\n\
+        - identity workload-identity has no client-id: annotate ServiceAccount shop/api (which was not found) with azure.workload.identity/client-id, or set keyvault-injector.io/client-id on the pod or its Namespace\n\
+        - identity workload-identity has no tenant-id: annotate ServiceAccount shop/api (which was not found) with azure.workload.identity/tenant-id, or set keyvault-injector.io/tenant-id on the pod or its Namespace\n";
+    assert_eq!(stderr(&output), expected);
+}
+
+#[test]
+fn warnings_go_to_standard_error_and_a_second_run_changes_nothing() {
+    let manifest = format!("{ACCOUNT}---\n{}", workload("Job", "batch/v1", &format!("{{template: {}}}", template("a"))));
+    let once = run(&[], &manifest);
+    let twice = run(&[], stdout(&once));
+    assert_eq!(stdout(&twice), stdout(&once));
+    assert_eq!(stdout(&run(&["-o", "diff"], stdout(&once))), "");
+    let idle = run(
+        &[],
+        &format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p, annotations: {{keyvault-injector.io/vault: payments}}}}\nspec: {POD_SPEC}\n"),
+    );
+    assert_eq!(idle.status.code(), Some(0));
+    assert!(stderr(&idle).starts_with("warning: Pod p: nothing is injected: keyvault-injector.io/vault asks for no object"), "{}", stderr(&idle));
+}
+
+#[test]
+fn defaults_of_a_namespace_file_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("namespace.yaml");
+    std::fs::File::create(&file)
+        .and_then(|mut file| {
+            file.write_all(b"apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {keyvault-injector.io/mount-path: /secrets}}\n")
+        })
+        .unwrap();
+    let manifest = format!("{ACCOUNT}---\n{}", workload("Job", "batch/v1", &format!("{{template: {}}}", template("a"))));
+    let output = run(&["--namespace", file.to_str().unwrap()], &manifest);
+    assert!(stdout(&output).contains("mountPath: /secrets\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn unusable_input_ends_with_code_2_and_says_where() {
+    let cases: [(&[&str], &str, &str); 4] = [
+        (&[], "a: [", "error: -: line 1: "),
+        (&["--config", "/nonexistent.yaml"], "a: 1", "error: /nonexistent.yaml: No such file or directory"),
+        (&["--namespace", "/nonexistent.yaml"], "a: 1", "error: /nonexistent.yaml: No such file or directory"),
+        (&[], "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: 7}\n", "error: -:1: Pod p is not a readable pod: invalid type"),
+    ];
+    for (arguments, input, expected) in cases {
+        let output = run(arguments, input);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""), "{input}");
+        assert!(stderr(&output).starts_with(expected), "{}", stderr(&output));
+    }
+}
