@@ -1,5 +1,7 @@
 //! `keyvault-injector inject` as its users run it: a process, files, exit codes.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 

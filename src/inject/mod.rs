@@ -1,7 +1,7 @@
 //! The pure core: a pod and its defaults in, a patch or a denial out. No clock, disk, network or async.
 //!
-//! Annotations → [`settings`] → [`views`] → [`planning`] → [`container`] → [`patch`]. The plan is computed from annotations alone, on every
-//! pass; what an earlier pass left is recognised by [`ours`] and only the difference is emitted.
+//! Annotations → `settings` → `views` → `planning` → `container` → `patch`. The plan is computed from annotations alone, on every
+//! pass; what an earlier pass left is recognised by `ours` and only the difference is emitted.
 
 mod available;
 mod container;
