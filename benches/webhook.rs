@@ -16,7 +16,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 use keyvault_injector::tls::{Bound, Certificates, Limits, Pair, Stop};
-use keyvault_injector::webhook::{Metrics, Reviewer, review::respond, router};
+use keyvault_injector::webhook::{Metrics, Reviewer, review::respond, router, runtime};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -80,8 +80,7 @@ fn serve(pair: Pair, constant: Bytes) -> SocketAddr {
     tracing_subscriber::fmt().json().flatten_event(true).with_writer(Arc::new(nowhere)).init();
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async move {
+        runtime().expect("a runtime").block_on(async move {
             let reviewer = Reviewer::new(support::config(), Arc::new(support::fixed_defaults()), Arc::new(Metrics::default()));
             let answer = async move |body: Bytes| {
                 std::hint::black_box(body);

@@ -16,7 +16,7 @@ use super::config::{LoadError, load, read};
 use crate::cluster::{self, ClusterDefaults, ConnectError};
 use crate::config::{Config, TlsSource};
 use crate::tls::{self, Aborted, BindError, Bound, CertificateFiles, Certificates, FilesError, Reload, Stop};
-use crate::webhook::{Defaults, FixedDefaults, Health, Limits, ManifestError, Metrics, Reviewer, health_router, router};
+use crate::webhook::{Defaults, FixedDefaults, Health, Limits, ManifestError, Metrics, Reviewer, health_router, router, runtime};
 
 /// How often certificate files are read again: well within the hours that a renewal leaves.
 const RELOAD_PERIOD: Duration = Duration::from_secs(30);
@@ -118,9 +118,8 @@ fn log_to_stderr(format: Option<LogFormat>) {
     }));
 }
 
-/// One thread: a review is a fraction of a millisecond of pure computation, and more replicas are more threads.
 fn serve(args: WebhookArgs) -> Result<(), WebhookError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async { Parts::build(args).await?.run().await })
+    runtime()?.block_on(async { Parts::build(args).await?.run().await })
 }
 
 /// Everything that is needed to serve: nothing can be missing any more.

@@ -12,6 +12,7 @@ mod request;
 pub mod review;
 mod reviewer;
 mod router;
+mod runtime;
 mod warnings;
 
 pub use defaults::{Defaults, LookupError, PodDefaults, account_defaults, namespace_defaults};
@@ -21,3 +22,4 @@ pub use metrics::Metrics;
 pub use request::Malformed;
 pub use reviewer::{Decide, Reviewer};
 pub use router::{Limits, router};
+pub use runtime::runtime;

@@ -9,9 +9,12 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, StatusCode};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
+use keyvault_injector::config::Config;
 use keyvault_injector::inject::{Denial, Injection, Outcome};
 use keyvault_injector::tls::Stop;
-use keyvault_injector::webhook::{Decide, Defaults, FixedDefaults, Health, Limits, LookupError, Metrics, PodDefaults, health_router};
+use keyvault_injector::webhook::{
+    Decide, Defaults, FixedDefaults, Health, Limits, LookupError, Metrics, PodDefaults, Reviewer, health_router, router,
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -351,4 +354,30 @@ async fn every_review_is_counted_by_its_outcome() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn the_real_core_answers_a_real_review_with_a_patch_that_applies() {
+    let review: Value = serde_json::from_str(include_str!("../../benches/support/review.json")).unwrap();
+    let config =
+        Config::parse("agent: {image: registry.example/injector:1}\ndefaults: {tenantId: aaaabbbb-1111-4222-8333-444455556666}\n", "config.yaml");
+    let mut fixed = FixedDefaults::default();
+    let account = "kind: ServiceAccount\nmetadata:\n  name: checkout\n  namespace: payments\n  annotations:\n    azure.workload.identity/client-id: ";
+    fixed.add(&format!("{account}0f1e2d3c-1111-4222-8333-444455556666\n")).unwrap();
+    let reviewer = Reviewer::new(config.unwrap(), Arc::new(fixed), Arc::default());
+    let answer = answered(router(reviewer, Limits::default()), &review).await;
+    let mut pod = review["request"]["object"].clone();
+    json_patch::patch(&mut pod, &serde_json::from_value::<json_patch::Patch>(answer.patch()).unwrap()).unwrap();
+    assert_eq!(
+        (&pod["spec"]["initContainers"][0]["image"], &pod["spec"]["initContainers"][1]["name"]),
+        (&json!("registry.example/injector:1"), &json!("migrate"))
+    );
+
+    // Without the ServiceAccount's client id there is nobody to sign in as.
+    let config = Config::parse("agent: {image: registry.example/injector:1}\n", "config.yaml").unwrap();
+    let reviewer = Reviewer::new(config, Arc::new(FixedDefaults::default()), Arc::default());
+    let answer = answered(router(reviewer, Limits::default()), &review).await;
+    assert_eq!((&answer.0["allowed"], &answer.0["status"]["code"]), (&json!(false), &json!(403)));
+    let message = answer.0["status"]["message"].as_str().unwrap();
+    assert!(message.contains("ServiceAccount payments/checkout (which was not found) with azure.workload.identity/client-id"), "{message}");
 }
