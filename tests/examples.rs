@@ -1,0 +1,127 @@
+//! What users copy works: the samples, and every Deployment in README.md and docs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+use std::path::{Path, PathBuf};
+
+use keyvault_injector::config::{Config, TlsSource};
+use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
+use keyvault_injector::pod::PodView;
+use serde_json::Value;
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn operator() -> Config {
+    Config::parse(&read("examples/config.yaml"), "config.yaml").unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The pod of a Deployment, or the pod itself, through the core.
+fn decide(manifest: &Value) -> Result<Injection, Denial> {
+    let pod = if manifest["kind"] == "Pod" { manifest } else { &manifest["spec"]["template"] }.to_string();
+    let pod: PodView<'_> = serde_json::from_str(&pod).unwrap();
+    let namespace = NamespaceDefaults { name: "payments".into(), annotations: vec![("vault".into(), "payments-prod".into())] };
+    let account = ServiceAccountDefaults { found: true, client_id: Some("0f1e2d3c-1111-4222-8333-444455556666".into()), tenant_id: None };
+    inject(&pod, &namespace, &account, &operator())
+}
+
+/// The pods and the makers of pods with our annotations among the documents of a YAML text.
+fn annotated(text: &str) -> Vec<Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{error} in:\n{text}"));
+    let ours = |manifest: &Value| {
+        let metadata = if manifest["kind"] == "Pod" { &manifest["metadata"] } else { &manifest["spec"]["template"]["metadata"] };
+        metadata["annotations"].as_object().is_some_and(|map| map.keys().any(|key| key.starts_with("keyvault-injector.io/")))
+    };
+    documents.into_iter().filter(ours).collect()
+}
+
+/// The YAML blocks of a page, each with the line that it starts after.
+fn yaml_blocks(page: &str) -> Vec<(usize, String)> {
+    let (mut blocks, mut open): (Vec<(usize, String)>, _) = (Vec::new(), false);
+    for (index, line) in page.lines().enumerate() {
+        match line {
+            "```yaml" => {
+                open = true;
+                blocks.push((index + 1, String::new()));
+            }
+            "```" => open = false,
+            _ if open => blocks.last_mut().unwrap().1.push_str(&format!("{line}\n")),
+            _ => {}
+        }
+    }
+    blocks
+}
+
+#[test]
+fn the_operators_sample_is_a_configuration_and_says_the_defaults() {
+    let sample = operator();
+    let files = TlsSource::Files { cert_file: "/certs/tls.crt".into(), key_file: "/certs/tls.key".into() };
+    assert_eq!(sample.server.tls, files);
+    let mut built_in = Config::default();
+    built_in.server.tls = files;
+    built_in.agent.image = "registry.example/keyvault-injector:0.1.0".into();
+    built_in.agent.image_pull_policy = Some("IfNotPresent".into());
+    built_in.defaults.tenant_id = Some("aaaabbbb-1111-4222-8333-444455556666".parse().unwrap());
+    assert_eq!(sample, built_in);
+}
+
+#[cfg(feature = "emulator")]
+#[test]
+fn the_emulators_samples_can_be_served_whole() {
+    for name in ["examples/emulator.yaml", "examples/demo/emulator.yaml"] {
+        let config = keyvault_injector::emulator::Config::load(&path(name)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.unserved(), [] as [&str; 0], "{name}");
+    }
+}
+
+#[test]
+fn the_sample_deployments_are_injected_without_warnings() {
+    for name in ["examples/deployment.yaml", "examples/demo/plain.yaml", "examples/demo/two-views.yaml", "examples/demo/night.yaml"] {
+        let manifests = annotated(&read(name));
+        assert_eq!(manifests.len(), 1, "{name}");
+        let injection = decide(&manifests[0]).unwrap_or_else(|denial| panic!("{name}: {denial}"));
+        assert_eq!((injection.outcome, injection.warnings), (Outcome::Injected, Vec::<String>::new()), "{name}");
+    }
+}
+
+#[test]
+fn every_annotated_manifest_of_the_documentation_is_injected() {
+    let mut tried = Vec::new();
+    for page in ["README.md", "docs/annotations.md"] {
+        for (line, block) in yaml_blocks(&read(page)) {
+            for manifest in annotated(&block) {
+                let injection = decide(&manifest).unwrap_or_else(|denial| panic!("{page}:{line}: {denial}"));
+                // The README's second picture is the first one after injection; all else is what people write.
+                assert!(matches!(injection.outcome, Outcome::Injected | Outcome::Unchanged), "{page}:{line}: {:?}", injection.outcome);
+                tried.push(page);
+            }
+        }
+    }
+    for page in ["README.md", "docs/annotations.md"] {
+        assert!(tried.contains(&page), "{page} shows no annotated manifest: is the way in which this test finds them broken?");
+    }
+}
+
+#[test]
+fn every_configuration_of_the_documentation_is_one() {
+    let blocks = yaml_blocks(&read("docs/configuration.md"));
+    assert!(!blocks.is_empty());
+    for (line, block) in blocks {
+        Config::parse(&block, &format!("docs/configuration.md, block after line {line}")).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn every_annotation_is_in_the_documentation() {
+    let (readme, contract) = (read("README.md"), read("docs/annotations.md"));
+    for key in keyvault_injector::annotations::Key::all() {
+        let row = format!("| `{}` |", key.name());
+        assert!(contract.contains(&row), "docs/annotations.md has no row {row}");
+        assert!(readme.contains(&format!("`{}`", key.name())), "README.md does not mention {}", key.name());
+    }
+}
