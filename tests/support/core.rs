@@ -1,0 +1,90 @@
+//! The pure core as tests call it, and what must hold for every pod that it answers.
+
+use keyvault_injector::config::Config;
+use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
+use keyvault_injector::plan::{PLAN_VARIABLE, Plan};
+use keyvault_injector::pod::PodView;
+use serde_json::Value;
+
+/// Everything that decides about a pod, but for the pod.
+pub struct World {
+    pub namespace: NamespaceDefaults,
+    pub account: ServiceAccountDefaults,
+    pub config: Config,
+}
+
+/// One review.
+pub fn review(pod: &Value, world: &World) -> Result<Injection, Denial> {
+    let text = pod.to_string();
+    let view: PodView<'_> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("the pod cannot be read: {error}\n{text}"));
+    inject(&view, &world.namespace, &world.account, &world.config)
+}
+
+/// The pod that a patch makes.
+pub fn apply(pod: &Value, injection: &Injection) -> Value {
+    let mut result = pod.clone();
+    json_patch::patch(&mut result, &injection.patch).unwrap_or_else(|error| panic!("the patch does not apply: {error}\n{pod}\n{:?}", injection.patch));
+    result
+}
+
+/// The promises that hold for every pod; gives back the pod after injection.
+pub fn check_promises(pod: &Value, world: &World, injection: &Injection) -> Value {
+    let result = apply(pod, injection);
+    assert_eq!(without_ours(&result), without_ours(pod), "only what is ours is touched");
+    let again = review(pod, world).expect("the same input has the same outcome");
+    assert_eq!(bytes(&again), bytes(injection), "the same input gives the same bytes");
+    let second = review(&result, world).unwrap_or_else(|denial| panic!("a second pass denies: {denial}\n{result:#}"));
+    assert_eq!(bytes(&second), "[]", "a second pass changes nothing");
+    assert_eq!(second.warnings, injection.warnings, "a second pass warns of the same");
+    let expected = if injection.outcome == Outcome::Injected { Outcome::Unchanged } else { injection.outcome };
+    assert_eq!(second.outcome, expected);
+    assert_eq!(injection.outcome == Outcome::Injected, !injection.patch.0.is_empty(), "a patch is an injection");
+    if let Some(plan) = plan_of(&result).filter(|_| matches!(expected, Outcome::Unchanged)) {
+        assert!(!plan.contains('$'), "the kubelet would expand {plan}");
+        Plan::from_json(plan).expect("the agent reads the plan");
+    }
+    result
+}
+
+fn bytes(injection: &Injection) -> String {
+    serde_json::to_string(&injection.patch).expect("a patch is JSON")
+}
+
+/// The plan in a pod.
+pub fn plan_of(pod: &Value) -> Option<&str> {
+    let containers = pod["spec"]["initContainers"].as_array()?;
+    let agent = containers.iter().find(|container| container["name"] == "keyvault-agent")?;
+    agent["env"].as_array()?.iter().find(|variable| variable["name"] == PLAN_VARIABLE)?["value"].as_str()
+}
+
+/// Whether a volume's name is ours, said in other words than the product's.
+fn is_ours(name: &str) -> bool {
+    let family = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    matches!(name, "keyvault-token" | "keyvault-files" | "keyvault-env") || (matches!(family, "keyvault-files-" | "keyvault-env-") && family != name)
+}
+
+/// A pod with everything of ours taken away; lists that hold nothing else are gone with it.
+pub fn without_ours(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    if let Some(annotations) = pod.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.retain(|key, _| !matches!(key.as_str(), "keyvault-injector.io/status" | "keyvault-injector.io/warnings"));
+    }
+    prune(&mut pod["spec"], "initContainers", |container| container["name"] != "keyvault-agent");
+    prune(&mut pod["spec"], "volumes", |volume| !volume["name"].as_str().is_some_and(is_ours));
+    for list in ["containers", "initContainers"] {
+        for container in pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            prune(container, "volumeMounts", |mount| !mount["name"].as_str().is_some_and(is_ours));
+        }
+    }
+    pod
+}
+
+fn prune(parent: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
+    let Some(parent) = parent.as_object_mut() else { return };
+    if let Some(list) = parent.get_mut(key).and_then(Value::as_array_mut) {
+        list.retain(keep);
+    }
+    if parent.get(key).is_some_and(|list| list.is_null() || list.as_array().is_some_and(Vec::is_empty)) {
+        parent.shift_remove(key);
+    }
+}
