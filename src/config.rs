@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cloud::Cloud;
 use crate::duration::Span;
-use crate::names::{AbsolutePath, FileMode, Guid, LogLevel};
+use crate::names::{AbsolutePath, FileMode, Guid, LogLevel, NameError, VaultUrl};
 use crate::quantity::Quantity;
 use crate::reference::VaultLocator;
 
@@ -37,6 +37,21 @@ pub struct Config {
     pub server: ServerConfig,
     /// What annotations may ask for.
     pub policy: Policy,
+}
+
+impl Config {
+    /// A vault's address in the configured cloud. An address in full must be of that cloud or on the operator's list: a token is sent there.
+    pub(crate) fn vault_address(&self, vault: &VaultLocator) -> Result<VaultUrl, String> {
+        let suffix = &self.cloud.vault_suffix;
+        match vault {
+            VaultLocator::Name(name) => format!("https://{name}.{suffix}").parse().map_err(|error: NameError| error.to_string()),
+            VaultLocator::Url(url) if self.cloud.is_vault(url) || self.allowed_vault_hosts.contains(&url.authority()) => Ok(url.clone()),
+            VaultLocator::Url(url) => {
+                let host = url.authority();
+                Err(format!("{url} is not a vault here: name a host NAME.{suffix}, or ask the operator to list {host} in allowedVaultHosts"))
+            }
+        }
+    }
 }
 
 /// What every kubelet of the cluster can do.

@@ -10,8 +10,10 @@ use serde_json::value::RawValue;
 use crate::annotations::PREFIX;
 use crate::quantity::Quantity;
 
+mod env;
 mod windows;
 
+pub use env::EnvVar;
 pub use windows::{Affinity, Os};
 
 /// A text borrowed from the request wherever it holds no escape. (`Option<Cow>` would always copy.)
@@ -185,9 +187,14 @@ pub struct Spec<'a> {
     /// `None` where there is no list to add to.
     #[serde(borrow)]
     pub init_containers: Option<Vec<Raw<'a, Container<'a>>>>,
-    /// At least one.
-    #[serde(borrow, default)]
+    /// At least one, which the API server asks for only later.
+    #[serde(borrow, default, deserialize_with = "or_default")]
     pub containers: Vec<Container<'a>>,
+}
+
+/// Reads null as nothing.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Anything with a name.
@@ -219,6 +226,9 @@ pub struct Container<'a> {
     pub security_context: Option<ContainerSecurity>,
     /// Its amounts.
     pub resources: Option<ResourceView>,
+    /// Its variables.
+    #[serde(borrow)]
+    pub env: Option<Vec<EnvVar<'a>>>,
     /// `None` where there is no list to add to.
     #[serde(borrow)]
     pub volume_mounts: Option<Vec<Raw<'a, VolumeMount<'a>>>>,

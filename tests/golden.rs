@@ -41,7 +41,10 @@ fn world(case: &Path) -> World {
     let account = yaml(&text(case, "serviceaccount.yaml"));
     let of_account = |key: &str| account["metadata"]["annotations"][key].as_str().map(str::to_owned);
     World {
-        namespace: NamespaceDefaults { name: namespace["metadata"]["name"].as_str().unwrap().to_owned(), annotations: annotations.iter().filter_map(ours).collect() },
+        namespace: NamespaceDefaults {
+            name: namespace["metadata"]["name"].as_str().unwrap().to_owned(),
+            annotations: annotations.iter().filter_map(ours).collect(),
+        },
         account: ServiceAccountDefaults {
             found: account["metadata"].is_object(),
             client_id: of_account("azure.workload.identity/client-id"),

@@ -11,6 +11,7 @@ use super::{
 use crate::cloud::Cloud;
 use crate::duration::Span;
 use crate::names::{AbsolutePath, LogLevel};
+use crate::quantity::Quantity;
 use crate::texts::Image;
 use crate::yaml::{Kind, Node};
 use crate::yaml_fields::{Fields, Problems, parse_node};
@@ -56,8 +57,21 @@ fn config(mut fields: Fields<'_>, problems: &mut Problems) -> Config {
         server: section(&mut fields, "server", problems, server),
         policy: section(&mut fields, "policy", problems, policy),
     };
+    if let Some(node) = fields.take("defaults") {
+        check_defaults(&config, node, problems);
+    }
     fields.finish(problems);
     config
+}
+
+/// What only shows when the file is read whole.
+fn check_defaults(config: &Config, node: &Node, problems: &mut Problems) {
+    if let Some(Err(problem)) = config.defaults.vault.as_ref().map(|vault| config.vault_address(vault)) {
+        problems.add(node, "defaults.vault", problem);
+    }
+    for problem in config.defaults.agent_resources.disorder() {
+        problems.add(node, "defaults.agentResources", problem);
+    }
 }
 
 /// Reads a map below the root; an absent one is read as empty, which gives its defaults.
@@ -220,6 +234,23 @@ impl std::str::FromStr for Resources {
 }
 
 impl Resources {
+    /// Each request that is more than its limit, as a sentence.
+    pub(crate) fn disorder(&self) -> Vec<String> {
+        let (requests, limits) = (&self.requests, &self.limits);
+        let pairs = [
+            ("cpu", &requests.cpu, &limits.cpu),
+            ("memory", &requests.memory, &limits.memory),
+            ("ephemeral-storage", &requests.ephemeral_storage, &limits.ephemeral_storage),
+        ];
+        let compare = |(name, request, limit): (&str, &Option<Quantity>, &Option<Quantity>)| match (request, limit) {
+            (Some(request), Some(limit)) if request > limit => {
+                Some(format!("the {name} request {request} is more than the limit {limit}: lower one or raise the other"))
+            }
+            _ => None,
+        };
+        pairs.into_iter().filter_map(compare).collect()
+    }
+
     /// These, and `base`'s where these are silent.
     #[must_use]
     pub fn over(&self, base: &Resources) -> Resources {

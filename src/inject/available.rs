@@ -17,18 +17,23 @@ pub(super) enum Feature {
     AgentImage,
 }
 
-/// Denies what is not available yet, saying what to do until then. `place` names where it was asked for.
+/// Denies what is not available yet. `place` names where it was asked for.
 pub(super) fn require(feature: Feature, place: &str, findings: &mut Findings) {
+    findings.problem(format!("{place}: {}", not_yet(feature)));
+}
+
+/// Says that a feature is not available, and what to do until then.
+pub(super) fn not_yet(feature: Feature) -> String {
     let until_then = match feature {
         Feature::Certificates => "name the certificate under secrets: its backing secret has the same name and holds key and chain",
-        Feature::Keys => "remove the annotation",
+        Feature::Keys => "remove the annotation, and give the program the public key in another way",
         Feature::Env => "take the values from files: name the secrets under secrets",
         Feature::Templates => "let the program read the single files: name the secrets under secrets",
         Feature::Select => "name the secrets one by one",
-        Feature::Refresh => "write off: files are fetched once, at the start of the pod",
+        Feature::Refresh => "write off on the pod: files are fetched once, at its start",
         Feature::OnChange => "write none: files do not change while the pod runs",
         Feature::PodIdentity | Feature::ServicePrincipal => "use workload-identity",
         Feature::AgentImage => "remove it: only the operator chooses the agent's image",
     };
-    findings.problem(format!("{place}: not available yet in this version; {until_then}"));
+    format!("not available yet in this version; {until_then}")
 }

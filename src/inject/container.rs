@@ -22,7 +22,13 @@ pub(super) fn agent(plan: &Planned, views: &Views<'_>, resources: &Resources, co
     container["command"] = json!(["/keyvault-agent", "fetch"]);
     container["env"] = json!([{ "name": PLAN_VARIABLE, "value": plan.json }]);
     container["securityContext"] = security_context(views.run_as_user);
-    container["resources"] = json!({ "requests": amounts(&resources.requests), "limits": amounts(&resources.limits) });
+    // The API server leaves empty maps out: written here, they would come back as a difference in a second pass.
+    let sides = [("requests", amounts(&resources.requests)), ("limits", amounts(&resources.limits))];
+    let sides: Map<_, _> =
+        sides.into_iter().filter(|(_, amounts)| !amounts.is_empty()).map(|(side, amounts)| (side.to_owned(), Value::Object(amounts))).collect();
+    if !sides.is_empty() {
+        container["resources"] = Value::Object(sides);
+    }
     container["terminationMessagePolicy"] = json!("File");
     container["volumeMounts"] = Value::Array(mounts(plan));
     container
@@ -38,10 +44,10 @@ fn security_context(run_as_user: Option<i64>) -> Value {
     context
 }
 
-fn amounts(amounts: &Amounts) -> Value {
+fn amounts(amounts: &Amounts) -> Map<String, Value> {
     let named = [("cpu", &amounts.cpu), ("memory", &amounts.memory), ("ephemeral-storage", &amounts.ephemeral_storage)];
     let present = named.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), json!(amount.as_ref()?.to_string()))));
-    Value::Object(present.collect::<Map<_, _>>())
+    present.collect()
 }
 
 fn mounts(plan: &Planned) -> Vec<Value> {

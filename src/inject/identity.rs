@@ -1,7 +1,7 @@
 //! Whom the agent signs in as.
 
 use super::ServiceAccountDefaults;
-use super::available::{Feature, require};
+use super::available::{Feature, not_yet};
 use super::findings::Findings;
 use super::sources::Sources;
 use crate::annotations::Key;
@@ -26,33 +26,38 @@ pub(super) fn resolve(
     config: &Config,
     findings: &mut Findings,
 ) -> Option<Identity> {
+    let problems = findings.count();
     let kind = sources.get(Key::Identity, findings).unwrap_or(config.defaults.identity);
-    let place = format!("identity {}", kind.as_str());
+    if findings.count() > problems {
+        // What else is missing depends on the kind that was meant.
+        return None;
+    }
     match kind {
         IdentityKind::Workload => workload(&Account { pod, sources, account }, config, findings),
         IdentityKind::Managed => {
-            refuse_shared(&place, config, findings);
+            refuse_shared(kind, sources, config, findings);
+            sources.of_pod::<Guid>(Key::TenantId, findings);
             let client_id = sources.get::<Guid>(Key::ClientId, findings).or_else(|| config.defaults.client_id.clone());
             let endpoint = config.agent.managed_identity_endpoint.clone();
             Some(Identity::ManagedIdentity { select: client_id.map(ManagedIdentitySelector::ClientId), endpoint })
         }
-        IdentityKind::Pod => {
-            require(Feature::PodIdentity, &place, findings);
-            None
-        }
-        IdentityKind::ServicePrincipal => {
-            require(Feature::ServicePrincipal, &place, findings);
-            None
-        }
+        IdentityKind::Pod => unavailable(kind, Feature::PodIdentity, sources, findings),
+        IdentityKind::ServicePrincipal => unavailable(kind, Feature::ServicePrincipal, sources, findings),
     }
 }
 
-fn refuse_shared(place: &str, config: &Config, findings: &mut Findings) {
+fn unavailable(kind: IdentityKind, feature: Feature, sources: &Sources<'_>, findings: &mut Findings) -> Option<Identity> {
+    sources.problem(Key::Identity, &format!("{}: {}", kind.as_str(), not_yet(feature)), findings);
+    None
+}
+
+fn refuse_shared(kind: IdentityKind, sources: &Sources<'_>, config: &Config, findings: &mut Findings) {
     if !config.policy.allow_shared_identities {
-        findings.forbidden(
-            &config.policy,
-            format!("{place} is shared by every pod of a node, and the operator does not allow that here: use workload-identity, or ask the operator for policy.allowSharedIdentities"),
+        let text = format!(
+            "{}: every pod of a node shares that identity, and the operator does not allow it: use workload-identity, or ask the operator for policy.allowSharedIdentities",
+            kind.as_str()
         );
+        findings.forbidden(&config.policy, sources.place(Key::Identity, &text));
     }
 }
 

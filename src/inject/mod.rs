@@ -99,10 +99,14 @@ pub struct Denial {
     pub rests_on_absence: bool,
 }
 
+/// How many problems are told: an annotation can hold a hundred thousand, and the answer travels in events.
+const MAX_LINES: usize = 50;
+
 fn text(problems: &[String]) -> String {
     let count = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
-    let lines: String = problems.iter().map(|problem| format!("\n- {problem}")).collect();
-    format!("keyvault-injector found {count} with this pod:{lines}")
+    let lines: String = problems.iter().take(MAX_LINES).map(|problem| format!("\n- {problem}")).collect();
+    let more = problems.len().checked_sub(MAX_LINES).filter(|more| *more > 0).map(|more| format!("\n- and {more} more")).unwrap_or_default();
+    format!("keyvault-injector found {count} with this pod:{lines}{more}")
 }
 
 /// Decides what happens to a pod.
@@ -134,7 +138,7 @@ pub fn inject(pod: &PodView<'_>, namespace: &NamespaceDefaults, account: &Servic
     }
     let sources = Sources::new(annotations, namespace);
     let mut injection = asked(pod, &sources, account, config, findings)?;
-    injection.namespace_problems = sources.namespace_problems();
+    injection.namespace_problems = sources.namespace_problems(config);
     Ok(injection)
 }
 
@@ -185,9 +189,9 @@ fn untouched(outcome: Outcome, warnings: Vec<String>) -> Injection {
     Injection { patch: json_patch::Patch(Vec::new()), outcome, warnings, audit: Vec::new(), namespace_problems: Vec::new(), policy_findings: 0 }
 }
 
-/// Known keys that ask for nothing are most likely an oversight.
+/// Known keys that ask for nothing are most likely an oversight, `inject: "true"` among them.
 fn idle_warnings(annotations: &Annotations<'_>) -> Vec<String> {
-    let idle: Vec<String> = annotations.keys().filter(|key| *key != Key::Inject).map(Key::annotation).collect();
+    let idle: Vec<String> = annotations.keys().map(Key::annotation).collect();
     if idle.is_empty() {
         return Vec::new();
     }

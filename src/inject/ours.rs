@@ -6,7 +6,7 @@ use super::findings::Findings;
 use super::views::{Place, containers};
 use crate::annotations::Key;
 use crate::plan::PLAN_VARIABLE;
-use crate::pod::{PodView, Raw, VolumeMount};
+use crate::pod::{Container, EnvVar, PodView, Raw, VolumeMount};
 
 /// The name of the injected container.
 pub(super) const AGENT: &str = "keyvault-agent";
@@ -59,10 +59,13 @@ pub(super) fn find(pod: &PodView<'_>, findings: &mut Findings) -> Ours {
         }
         match value(volume) {
             Some(value) if injected && is_volume_shape(name, &value) => ours.volumes.push((index, value)),
-            _ => findings.problem(format!("the pod has a volume {name}, a name that belongs to keyvault-injector: rename the volume")),
+            _ => findings.problem(format!(
+                "the pod has a volume {name}, a name that belongs to keyvault-injector: rename it, or remove it if it is left from a copied pod"
+            )),
         }
     }
     for consumer in containers(pod) {
+        foreign_variables(consumer.container, findings);
         for (index, mount) in consumer.container.volume_mounts.iter().flatten().enumerate() {
             let name = mount.view.name.as_str();
             if !is_our_volume(name) {
@@ -79,6 +82,16 @@ pub(super) fn find(pod: &PodView<'_>, findings: &mut Findings) -> Ours {
         }
     }
     ours
+}
+
+/// The kubelet reads `fileKeyRef` from a volume that the container need not mount.
+fn foreign_variables(container: &Container<'_>, findings: &mut Findings) {
+    for name in container.env.iter().flatten().filter_map(EnvVar::volume).filter(|name| is_our_volume(name)) {
+        findings.problem(format!(
+            "container {} takes a variable from volume {name}, which belongs to keyvault-injector: remove the variable's fileKeyRef",
+            container.name.as_str()
+        ));
+    }
 }
 
 fn agent(pod: &PodView<'_>, findings: &mut Findings) -> Option<(usize, Value)> {
@@ -99,7 +112,7 @@ fn value<T>(entry: &Raw<'_, T>) -> Option<Value> {
     serde_json::from_str(entry.raw.get()).ok()
 }
 
-/// Every field that we set whatever the pod; their values are overwritten anyway.
+/// Every field that we set whatever the pod (amounts may all be left to the pod); their values are overwritten anyway.
 fn is_agent_shape(container: &Value) -> bool {
     let security = &container["securityContext"];
     let plan = |variable: &Value| variable["name"] == PLAN_VARIABLE && variable["value"].is_string();
@@ -109,7 +122,6 @@ fn is_agent_shape(container: &Value) -> bool {
         && ["allowPrivilegeEscalation", "readOnlyRootFilesystem", "runAsNonRoot"].iter().all(|field| security[field].is_boolean())
         && security["capabilities"]["drop"].is_array()
         && security["seccompProfile"]["type"].is_string()
-        && container["resources"].is_object()
         && container["terminationMessagePolicy"].is_string()
         && container["volumeMounts"].is_array()
 }

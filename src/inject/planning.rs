@@ -5,7 +5,7 @@ use super::settings::{FileReference, Settings};
 use super::views::Views;
 use crate::annotations::Key;
 use crate::config::Config;
-use crate::names::{AbsolutePath, ObjectKind, ObjectName, ObjectVersion};
+use crate::names::{AbsolutePath, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
 use crate::plan::{Directory, Entry, Fetch, Identity, MAX_PLAN_BYTES, Object, Plan, PlanCloud, Value};
 use crate::reference::Target;
 
@@ -23,6 +23,9 @@ pub(super) struct Planned {
     pub(super) needs_token: bool,
 }
 
+/// More entries than this are longer than the longest plan: each has at least `{"file":"a","mode":"0400","value":{"object":"0"}}`.
+pub(super) const MAX_ENTRIES: usize = MAX_PLAN_BYTES / 50;
+
 /// The name of the volume of the view at `index`, and of its folder in the agent's container.
 pub(super) fn volume_name(index: usize) -> String {
     if index == 0 { "keyvault-files".to_owned() } else { format!("keyvault-files-{}", index + 1) }
@@ -35,6 +38,12 @@ fn agent_path(index: usize) -> String {
 
 /// `None` where the identity is missing: there is a problem already.
 pub(super) fn plan(settings: &Settings, views: &Views<'_>, identity: Option<Identity>, config: &Config, findings: &mut Findings) -> Option<Planned> {
+    let entries: usize = views.views.iter().map(|view| view.files.len()).sum();
+    if entries > MAX_ENTRIES {
+        // Nothing so large is ever built: annotations can name a file for each of a thousand containers.
+        too_long(&format!("{entries} files"), &format!("{MAX_ENTRIES}"), findings);
+        return None;
+    }
     let mut plan = Plan::new(cloud(settings, config), identity?, settings.deadline);
     plan.extra_ca.clone_from(&config.agent.extra_ca);
     plan.log_level = settings.log_level;
@@ -45,11 +54,7 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, identity: Option<Iden
     }
     let json = plan.to_json().ok()?;
     if json.len() > MAX_PLAN_BYTES {
-        findings.problem(format!(
-            "the plan would be {} bytes long and {MAX_PLAN_BYTES} are possible: name fewer objects in {}",
-            json.len(),
-            Key::Secrets.annotation()
-        ));
+        too_long(&format!("{} bytes", json.len()), &format!("{MAX_PLAN_BYTES}"), findings);
     }
     Some(Planned {
         directories: plan.directories.iter().map(|directory| directory.path.to_string()).collect(),
@@ -60,15 +65,26 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, identity: Option<Iden
     })
 }
 
+fn too_long(length: &str, most: &str, findings: &mut Findings) {
+    findings.problem(format!(
+        "the plan would be {length} long and {most} are possible: name fewer objects in {}, or give them to fewer containers",
+        Key::Secrets.annotation()
+    ));
+}
+
 fn cloud(settings: &Settings, config: &Config) -> PlanCloud {
-    let mut allowed: Vec<String> =
-        settings.files.iter().filter(|file| !config.cloud.is_vault(&file.vault)).map(|file| file.vault.authority()).collect();
+    let cloud = &config.cloud;
+    let domain = cloud.resource.strip_prefix("https://").unwrap_or(&cloud.resource);
+    // The agent knows the resource's domain only; the suffix of a private cloud may be another.
+    let is_outside = |vault: &VaultUrl| !vault.host().strip_suffix(domain).is_some_and(|name| name.ends_with('.'));
+    let is_named = |vault: &VaultUrl| !cloud.is_vault(vault) || (cloud.verify_challenge && is_outside(vault));
+    let mut allowed: Vec<String> = settings.files.iter().map(|file| &file.vault).filter(|vault| is_named(vault)).map(VaultUrl::authority).collect();
     allowed.sort();
     allowed.dedup();
     PlanCloud {
-        authority_host: config.cloud.authority_host.clone(),
-        resource: config.cloud.resource.clone(),
-        verify_challenge: config.cloud.verify_challenge,
+        authority_host: cloud.authority_host.clone(),
+        resource: cloud.resource.clone(),
+        verify_challenge: cloud.verify_challenge,
         allowed_vault_hosts: allowed,
     }
 }
@@ -82,7 +98,7 @@ fn named(reference: &FileReference) -> Option<(&ObjectName, Option<&ObjectVersio
 
 /// Adds each object once and says, for each file, which fetch it comes from. Key Vault compares names without regard to case.
 fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<usize> {
-    let is_given = |index: usize| views.views.iter().any(|view| view.files.contains(&index));
+    let is_given = |index: usize| views.views.iter().any(|view| view.gives(index));
     let mut ids = vec![0; settings.files.len()];
     for (index, file) in settings.files.iter().enumerate().filter(|(index, _)| is_given(*index)) {
         let Some((name, version)) = named(file) else { continue };

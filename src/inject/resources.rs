@@ -55,20 +55,9 @@ fn limit_storage(pod: &PodView<'_>, resources: &mut Resources, findings: &mut Fi
 }
 
 fn check_order(resources: &Resources, findings: &mut Findings) {
-    let (requests, limits) = (&resources.requests, &resources.limits);
-    for (name, request, limit) in [
-        ("cpu", &requests.cpu, &limits.cpu),
-        ("memory", &requests.memory, &limits.memory),
-        ("ephemeral-storage", &requests.ephemeral_storage, &limits.ephemeral_storage),
-    ] {
-        if let (Some(request), Some(limit)) = (request, limit)
-            && request > limit
-        {
-            findings.problem(format!(
-                "annotation {}: the {name} request {request} is more than the limit {limit}: lower one or raise the other",
-                Key::AgentResources.annotation()
-            ));
-        }
+    for problem in resources.disorder() {
+        let key = Key::AgentResources.annotation();
+        findings.problem(format!("annotation {key}: with the amounts of Namespace and operator where it is silent, {problem}"));
     }
 }
 

@@ -1,13 +1,14 @@
 //! What a pod asks for, read from every source; all problems are found, none stops the reading.
 
-use super::available::{Feature, require};
+use super::available::{Feature, not_yet, require};
 use super::findings::Findings;
+use super::planning::MAX_ENTRIES;
 use super::sources::Sources;
 use crate::annotations::Key;
 use crate::config::{Config, Deadline, MountPath, Refresh, Resources};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, VaultUrl};
-use crate::reference::{self, Destination, Grammar, Reference, Target, VaultLocator};
+use crate::reference::{self, Destination, Grammar, Reference, Target};
 use crate::template::Template;
 use crate::texts::{BindingName, EnvDelivery, Image, OnChange, SecretName};
 use crate::yaml::{Kind, Node};
@@ -53,6 +54,7 @@ fn resources(sources: &Sources<'_>, config: &Config, findings: &mut Findings) ->
 
 fn containers(sources: &Sources<'_>, findings: &mut Findings) -> Option<Vec<ContainerName>> {
     let text = sources.pod.get(Key::Containers)?;
+    let problems = findings.count();
     let mut names = Vec::new();
     for name in text.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty()) {
         match name.parse() {
@@ -60,7 +62,7 @@ fn containers(sources: &Sources<'_>, findings: &mut Findings) -> Option<Vec<Cont
             Err(error) => findings.problem(format!("annotation {}: {error}", Key::Containers.annotation())),
         }
     }
-    if names.is_empty() {
+    if names.is_empty() && findings.count() == problems {
         findings.problem(format!("annotation {}: it names no container: name one, or remove the annotation", Key::Containers.annotation()));
     }
     Some(names)
@@ -79,17 +81,28 @@ fn references(sources: &Sources<'_>, key: Key, grammar: Grammar, findings: &mut 
 
 fn files(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Vec<FileReference> {
     let references = references(sources, Key::Secrets, Grammar::Secrets, findings);
+    if references.len() > MAX_ENTRIES {
+        let key = Key::Secrets.annotation();
+        findings.problem(format!(
+            "annotation {key}: it has {} references, and {MAX_ENTRIES} are the most that a plan can hold: name fewer",
+            references.len()
+        ));
+        return Vec::new();
+    }
     let default = default_vault(&references, sources, config, findings);
     references.into_iter().filter_map(|reference| file_reference(reference, default.as_ref(), config, findings)).collect()
 }
 
-/// Asks for the default vault only if a reference needs it, so that a bad one hurts nobody else.
-fn default_vault(references: &[Reference], sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Option<VaultLocator> {
+/// The vault of references that name none. A bad one of the pod is wrong even if no reference needs it; one of the Namespace hurts nobody else.
+fn default_vault(references: &[Reference], sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Option<VaultUrl> {
     let needs = |reference: &&Reference| matches!(&reference.target, Target::Object { vault: None, .. });
-    let first = references.iter().find(needs)?;
+    let first = references.iter().find(needs);
     let problems = findings.count();
-    let vault = sources.get(Key::Vault, findings).or_else(|| config.defaults.vault.clone());
-    if vault.is_none() && findings.count() == problems {
+    let vault = match first {
+        Some(_) => sources.get(Key::Vault, findings).or_else(|| config.defaults.vault.clone()),
+        None => sources.of_pod(Key::Vault, findings),
+    };
+    if let (None, Some(first), true) = (&vault, first, findings.count() == problems) {
         findings.absence(format!(
             "annotation {}: {}: no vault is named: write VAULT/NAME, or set {} on the pod or its Namespace",
             Key::Secrets.annotation(),
@@ -97,40 +110,30 @@ fn default_vault(references: &[Reference], sources: &Sources<'_>, config: &Confi
             Key::Vault.annotation()
         ));
     }
-    vault
+    config.vault_address(&vault?).map_err(|problem| sources.problem(Key::Vault, &problem, findings)).ok()
 }
 
-fn file_reference(reference: Reference, default: Option<&VaultLocator>, config: &Config, findings: &mut Findings) -> Option<FileReference> {
+/// Stands for a vault that is missing or wrong, so that the other problems of its references are found too. The pod is denied already.
+fn nowhere() -> Option<VaultUrl> {
+    "https://vault.invalid".parse().ok()
+}
+
+fn file_reference(reference: Reference, default: Option<&VaultUrl>, config: &Config, findings: &mut Findings) -> Option<FileReference> {
     let place = format!("annotation {}: {}", Key::Secrets.annotation(), reference.label);
     let Target::Object { vault, name, .. } = &reference.target else {
         require(Feature::Select, &place, findings);
         return None;
     };
-    let vault = match address(vault.as_ref().or(default)?, config) {
-        Ok(vault) => vault,
-        Err(problem) => {
-            findings.problem(format!("{place}: {problem}"));
-            return None;
-        }
+    let vault = match vault {
+        Some(vault) => config.vault_address(vault).map_err(|problem| findings.problem(format!("{place}: {problem}"))).ok(),
+        None => default.cloned(),
     };
     let file = match &reference.destination {
         Some(Destination::File(file)) => Some(file.clone()),
         // Every object name is a file name.
         Some(Destination::Env(_)) | None => name.as_str().parse().ok(),
     };
-    Some(FileReference { vault, file: file?, reference })
-}
-
-/// A vault's address in the configured cloud. An address in full must be of that cloud or on the operator's list: a token is sent there.
-fn address(vault: &VaultLocator, config: &Config) -> Result<VaultUrl, String> {
-    let suffix = &config.cloud.vault_suffix;
-    match vault {
-        VaultLocator::Name(name) => format!("https://{name}.{suffix}").parse().map_err(|error: crate::names::NameError| error.to_string()),
-        VaultLocator::Url(url) if config.cloud.is_vault(url) || config.allowed_vault_hosts.contains(&url.authority()) => Ok(url.clone()),
-        VaultLocator::Url(url) => {
-            Err(format!("{url} is not a vault here: its host must be NAME.{suffix}, or the operator lists {} in allowedVaultHosts", url.authority()))
-        }
-    }
+    Some(FileReference { vault: vault.or_else(nowhere)?, file: file?, reference })
 }
 
 // === what parses and is not carried out yet ===
@@ -151,7 +154,7 @@ fn refuse_unavailable(sources: &Sources<'_>, config: &Config, findings: &mut Fin
         require(Feature::Templates, &format!("annotation {}", Key::Templates.annotation()), findings);
     }
     if let Refresh::Every(span) = sources.get(Key::Refresh, findings).unwrap_or(config.defaults.refresh) {
-        require(Feature::Refresh, &format!("refresh every {span}"), findings);
+        sources.problem(Key::Refresh, &format!("{span}: {}", not_yet(Feature::Refresh)), findings);
     }
     if let Some(OnChange::Signal | OnChange::Restart) = sources.of_pod(Key::OnChange, findings) {
         require(Feature::OnChange, &format!("annotation {}", Key::OnChange.annotation()), findings);

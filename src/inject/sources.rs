@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::NamespaceDefaults;
 use super::findings::Findings;
 use crate::annotations::{Annotations, Key, PREFIX};
-use crate::config::{Deadline, IdentityKind, MountPath, Refresh, Resources};
+use crate::config::{Config, Deadline, IdentityKind, MountPath, Refresh, Resources};
 use crate::names::{FileMode, Guid};
 use crate::reference::VaultLocator;
 
@@ -37,23 +37,45 @@ impl<'a> Sources<'a> {
 
     /// A setting of the pod alone.
     pub(super) fn of_pod<T: FromStr<Err: fmt::Display>>(&self, key: Key, findings: &mut Findings) -> Option<T> {
-        self.pod.get(key).and_then(|text| keep(text, || key.annotation(), findings))
+        let text = self.pod.get(key)?;
+        text.parse().map_err(|error| findings.problem(format!("annotation {}: {error}", key.annotation()))).ok()
     }
 
-    /// A default of the Namespace alone.
+    /// A default of the Namespace alone. A fresh look at the Namespace could find it put right.
     pub(super) fn of_namespace<T: FromStr<Err: fmt::Display>>(&self, key: Key, findings: &mut Findings) -> Option<T> {
         let text = self.namespace.get(key).filter(|_| key.is_namespace_default())?;
-        keep(text, || format!("{} of Namespace {}", key.annotation(), self.namespace_name), findings)
+        text.parse().map_err(|error| findings.absence(format!("{}: {error}", self.place_in_namespace(key)))).ok()
+    }
+
+    /// A problem with the value that [`Sources::get`] gave, or with the operator's default where it gave none.
+    pub(super) fn problem(&self, key: Key, problem: &str, findings: &mut Findings) {
+        let text = self.place(key, problem);
+        if self.pod.get(key).is_none() && self.namespace.get(key).is_some() { findings.absence(text) } else { findings.problem(text) }
+    }
+
+    /// A sentence with the place where [`Sources::get`] finds a setting.
+    pub(super) fn place(&self, key: Key, sentence: &str) -> String {
+        if self.pod.get(key).is_some() {
+            format!("annotation {}: {sentence}", key.annotation())
+        } else if self.namespace.get(key).is_some() {
+            format!("{}: {sentence}", self.place_in_namespace(key))
+        } else {
+            format!("the operator's default for {}: {sentence}", key.annotation())
+        }
+    }
+
+    fn place_in_namespace(&self, key: Key) -> String {
+        format!("annotation {} of Namespace {}", key.annotation(), self.namespace_name)
     }
 
     /// What is wrong with the Namespace's annotations, whether or not this pod uses them.
-    pub(super) fn namespace_problems(&self) -> Vec<String> {
+    pub(super) fn namespace_problems(&self, config: &Config) -> Vec<String> {
         let mut problems = self.namespace_unknown.clone();
         for key in self.namespace.keys() {
             let text = self.namespace.get(key).unwrap_or_default();
             if !key.is_namespace_default() {
                 problems.push(format!("annotation {PREFIX}{} has no meaning on a Namespace: set it on the pod", key.name()));
-            } else if let Err(error) = check(key, text) {
+            } else if let Err(error) = check(key, text, config) {
                 problems.push(format!("annotation {}: {error}", key.annotation()));
             }
         }
@@ -61,17 +83,16 @@ impl<'a> Sources<'a> {
     }
 }
 
-fn keep<T: FromStr<Err: fmt::Display>>(text: &str, place: impl Fn() -> String, findings: &mut Findings) -> Option<T> {
-    text.parse().map_err(|error| findings.problem(format!("annotation {}: {error}", place()))).ok()
-}
-
 /// Whether a text is right for a key that a Namespace may carry.
-fn check(key: Key, text: &str) -> Result<(), String> {
+fn check(key: Key, text: &str, config: &Config) -> Result<(), String> {
     fn parses<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(), String> {
         text.parse::<T>().map(drop).map_err(|error| error.to_string())
     }
     match key {
-        Key::Vault => parses::<VaultLocator>(text),
+        Key::Vault => {
+            let vault = text.parse::<VaultLocator>().map_err(|error| error.to_string())?;
+            config.vault_address(&vault).map(drop)
+        }
         Key::MountPath => parses::<MountPath>(text),
         Key::FileMode => parses::<FileMode>(text),
         Key::Identity => parses::<IdentityKind>(text),

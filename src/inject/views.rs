@@ -1,5 +1,7 @@
 //! Which container sees which files: containers with the same set share a view, and a view is one volume.
 
+use std::collections::{HashMap, HashSet};
+
 use super::findings::Findings;
 use super::ours;
 use super::settings::{FileReference, Settings};
@@ -22,11 +24,18 @@ pub(super) struct Views<'p> {
 /// One set of files and the containers that are given it.
 #[derive(Debug)]
 pub(super) struct View<'p> {
-    /// Positions in [`Settings::files`].
+    /// Positions in [`Settings::files`], ascending.
     pub(super) files: Vec<usize>,
     pub(super) consumers: Vec<Consumer<'p>>,
     /// The mode of files that set none.
     pub(super) mode: FileMode,
+}
+
+impl View<'_> {
+    /// Whether the file at this position is in the view.
+    pub(super) fn gives(&self, file: usize) -> bool {
+        self.files.binary_search(&file).is_ok()
+    }
 }
 
 /// A container that is given files.
@@ -67,9 +76,10 @@ pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Co
     }
     check_everyone_is_given(&views, settings, findings);
     let uids = Uids::of(pod, &views);
+    let mut told = HashSet::new();
     for view in &mut views {
         view.mode = uids.mode(view);
-        check_destinations(view, settings, findings);
+        check_destinations(view, settings, &mut told, findings);
         check_modes(view, settings, &uids, findings);
         check_mount_path(view, settings, findings);
     }
@@ -115,7 +125,7 @@ fn check_names(pod: &PodView<'_>, settings: &Settings, findings: &mut Findings) 
 fn check_everyone_is_given(views: &[View<'_>], settings: &Settings, findings: &mut Findings) {
     for (index, file) in settings.files.iter().enumerate() {
         let named = file.reference.containers.is_some() || settings.containers.is_some();
-        if !named && !views.iter().any(|view| view.files.contains(&index)) {
+        if !named && !views.iter().any(|view| view.gives(index)) {
             findings.problem(format!(
                 "{}: no container is given it, because the operator excludes them all: name one in {}",
                 secrets_item(file),
@@ -125,28 +135,33 @@ fn check_everyone_is_given(views: &[View<'_>], settings: &Settings, findings: &m
     }
 }
 
-/// Two files at one path, or a file where another needs a folder.
-fn check_destinations(view: &View<'_>, settings: &Settings, findings: &mut Findings) {
-    for (position, second) in view.files.iter().map(|index| &settings.files[*index]).enumerate() {
-        for first in view.files[..position].iter().map(|index| &settings.files[*index]) {
-            let (a, b) = (first.file.as_str(), second.file.as_str());
-            let below = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
-            let container = view.consumers[0].container.name.as_str();
-            if a == b {
-                findings.problem(format!(
-                    "{} and {} both become the file {a} of container {container}: give one of them another file",
-                    secrets_item(first),
-                    second.reference.label
-                ));
-            } else if below(a, b) || below(b, a) {
-                findings.problem(format!(
-                    "{} and {}: {a} and {b} cannot both be in container {container}, because one is a folder of the other: give one of them another file",
-                    secrets_item(first),
-                    second.reference.label
-                ));
+/// Two files at one path, or a file where another needs a folder. Each pair is `told` once, however many views hold it.
+fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(usize, usize)>, findings: &mut Findings) {
+    let mut files: HashMap<&str, usize> = HashMap::new();
+    for index in &view.files {
+        let path = settings.files[*index].file.as_str();
+        if let Some(first) = files.get(path) {
+            if told.insert((*first, *index)) {
+                findings.problem(conflict(view, settings, (*first, *index), &format!("both become the file {path}")));
+            }
+        } else {
+            files.insert(path, *index);
+        }
+    }
+    for index in &view.files {
+        let path = settings.files[*index].file.as_str();
+        for folder in path.match_indices('/').map(|(end, _)| &path[..end]) {
+            if let Some(outer) = files.get(folder).filter(|outer| told.insert((**outer, *index))) {
+                findings.problem(conflict(view, settings, (*outer, *index), &format!("make {folder} both a file and the folder of {path}")));
             }
         }
     }
+}
+
+fn conflict(view: &View<'_>, settings: &Settings, pair: (usize, usize), what: &str) -> String {
+    let (first, second) = (&settings.files[pair.0.min(pair.1)], &settings.files[pair.0.max(pair.1)]);
+    let container = view.consumers[0].container.name.as_str();
+    format!("{} and {} {what} in container {container}: give one of them another file", secrets_item(first), second.reference.label)
 }
 
 fn check_mount_path(view: &View<'_>, settings: &Settings, findings: &mut Findings) {
@@ -222,13 +237,13 @@ impl Uids {
             Some(0) => None,
             Some(uid) if owner == Some(uid) => None,
             Some(uid) => Some(format!("runs as UID {uid} and the files belong to UID {}", owner.unwrap_or(IMAGE_UID))),
-            None => Some("sets no runAsUser, so that its UID is not known".to_owned()),
+            None => Some("has no known UID, because neither it nor the pod sets runAsUser".to_owned()),
         }
     }
 }
 
 fn check_modes(view: &View<'_>, settings: &Settings, uids: &Uids, findings: &mut Findings) {
-    let mut told = Vec::new();
+    let mut told = HashSet::new();
     for file in view.files.iter().map(|index| &settings.files[*index]) {
         let Some(mode) = file.reference.mode.or(settings.file_mode) else { continue };
         let place = match file.reference.mode {
@@ -239,10 +254,9 @@ fn check_modes(view: &View<'_>, settings: &Settings, uids: &Uids, findings: &mut
             let Some(obstacle) = uids.obstacle(mode, consumer) else { continue };
             let name = consumer.container.name.as_str();
             let problem = format!(
-                "{place}: container {name} could not read a file with mode {mode}: it {obstacle}; write 0444, or 0440 and an fsGroup in the pod's securityContext"
+                "{place}: container {name} might not be able to read a file with mode {mode}: it {obstacle}; write 0444, or 0440 with an fsGroup in the pod's securityContext"
             );
-            if !told.contains(&problem) {
-                told.push(problem.clone());
+            if told.insert(problem.clone()) {
                 findings.problem(problem);
             }
         }

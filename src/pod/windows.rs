@@ -33,7 +33,7 @@ struct NodeAffinity<'a> {
 #[serde(rename_all = "camelCase")]
 struct NodeSelector<'a> {
     /// The alternatives.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "super::or_default")]
     node_selector_terms: Vec<NodeSelectorTerm<'a>>,
 }
 

@@ -7,28 +7,29 @@ use keyvault_injector::pod::PodView;
 use serde_json::Value;
 
 /// Everything that decides about a pod, but for the pod.
-pub struct World {
-    pub namespace: NamespaceDefaults,
-    pub account: ServiceAccountDefaults,
-    pub config: Config,
+pub(crate) struct World {
+    pub(crate) namespace: NamespaceDefaults,
+    pub(crate) account: ServiceAccountDefaults,
+    pub(crate) config: Config,
 }
 
 /// One review.
-pub fn review(pod: &Value, world: &World) -> Result<Injection, Denial> {
+pub(crate) fn review(pod: &Value, world: &World) -> Result<Injection, Denial> {
     let text = pod.to_string();
     let view: PodView<'_> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("the pod cannot be read: {error}\n{text}"));
     inject(&view, &world.namespace, &world.account, &world.config)
 }
 
 /// The pod that a patch makes.
-pub fn apply(pod: &Value, injection: &Injection) -> Value {
+pub(crate) fn apply(pod: &Value, injection: &Injection) -> Value {
     let mut result = pod.clone();
-    json_patch::patch(&mut result, &injection.patch).unwrap_or_else(|error| panic!("the patch does not apply: {error}\n{pod}\n{:?}", injection.patch));
+    json_patch::patch(&mut result, &injection.patch)
+        .unwrap_or_else(|error| panic!("the patch does not apply: {error}\n{pod}\n{:?}", injection.patch));
     result
 }
 
 /// The promises that hold for every pod; gives back the pod after injection.
-pub fn check_promises(pod: &Value, world: &World, injection: &Injection) -> Value {
+pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) -> Value {
     let result = apply(pod, injection);
     assert_eq!(without_ours(&result), without_ours(pod), "only what is ours is touched");
     let again = review(pod, world).expect("the same input has the same outcome");
@@ -51,7 +52,7 @@ fn bytes(injection: &Injection) -> String {
 }
 
 /// The plan in a pod.
-pub fn plan_of(pod: &Value) -> Option<&str> {
+pub(crate) fn plan_of(pod: &Value) -> Option<&str> {
     let containers = pod["spec"]["initContainers"].as_array()?;
     let agent = containers.iter().find(|container| container["name"] == "keyvault-agent")?;
     agent["env"].as_array()?.iter().find(|variable| variable["name"] == PLAN_VARIABLE)?["value"].as_str()
@@ -64,7 +65,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// A pod with everything of ours taken away; lists that hold nothing else are gone with it.
-pub fn without_ours(pod: &Value) -> Value {
+pub(crate) fn without_ours(pod: &Value) -> Value {
     let mut pod = pod.clone();
     if let Some(annotations) = pod.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.retain(|key, _| !matches!(key.as_str(), "keyvault-injector.io/status" | "keyvault-injector.io/warnings"));
