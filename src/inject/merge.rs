@@ -10,6 +10,20 @@ pub(super) fn merge(there: &Value, wanted: &Value) -> Value {
     field("", there, wanted)
 }
 
+/// As [`merge`], for the agent: an amount that we leave out on purpose would bind the whole pod, whoever wrote it.
+pub(super) fn merge_agent(there: &Value, wanted: &Value) -> Value {
+    let mut merged = merge(there, wanted);
+    for side in ["requests", "limits"] {
+        let Some(amounts) = merged.get_mut("resources").and_then(|sides| sides.get_mut(side)).and_then(Value::as_object_mut) else { continue };
+        let before = amounts.len();
+        amounts.retain(|name, _| !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || !wanted["resources"][side][name].is_null());
+        if amounts.is_empty() && before > 0 {
+            merged["resources"].as_object_mut().and_then(|sides| sides.shift_remove(side));
+        }
+    }
+    merged
+}
+
 fn field(name: &str, there: &Value, wanted: &Value) -> Value {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => Value::Object(object(there, wanted)),

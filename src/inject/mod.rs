@@ -196,7 +196,7 @@ fn idle_warnings(annotations: &Annotations<'_>) -> Vec<String> {
         return Vec::new();
     }
     vec![format!(
-        "nothing is injected: {} asks for no object; add {} (or certificates, keys, env, templates)",
+        "nothing is injected, because no object is named beside {}: add {}, or remove the others",
         idle.join(", "),
         Key::Secrets.annotation()
     )]

@@ -5,7 +5,7 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use serde_json::{Map, Value, json};
 
 use super::container::consumer_mount;
-use super::merge::merge;
+use super::merge::{merge, merge_agent};
 use super::ours::{OurMount, Ours};
 use super::views::{Consumer, Place, Views};
 use crate::annotations::Key;
@@ -104,14 +104,14 @@ fn agent(pod: &PodView<'_>, ours: &Ours, wanted: &Value, operations: &mut Operat
         None if pod.spec.init_containers.is_some() => operations.add(&first, wanted.clone()),
         None => operations.add(&["spec", "initContainers"], json!([wanted])),
         Some((0, there)) => {
-            let merged = merge(there, wanted);
+            let merged = merge_agent(there, wanted);
             if merged != *there {
                 operations.replace(&first, merged);
             }
         }
         Some((index, there)) => {
             operations.remove(&["spec", "initContainers", &index.to_string()]);
-            operations.add(&first, merge(there, wanted));
+            operations.add(&first, merge_agent(there, wanted));
         }
     }
 }
