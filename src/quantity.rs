@@ -74,24 +74,25 @@ impl FromStr for Quantity {
 }
 
 fn milli(text: &str) -> Option<i128> {
-    let (number, scale) = if let Some((suffix, scale)) = SUFFIXES.iter().find(|(suffix, _)| text.ends_with(*suffix)) {
-        (&text[..text.len() - suffix.len()], *scale * 1000)
-    } else if let Some(number) = text.strip_suffix('m') {
-        (number, 1)
+    let (number, scale, shift) = if let Some((suffix, scale)) = SUFFIXES.iter().find(|(suffix, _)| text.ends_with(*suffix)) {
+        (&text[..text.len() - suffix.len()], *scale * 1000, 0)
+    } else if let Some((suffix, shift)) = [("m", 0), ("u", 3), ("n", 6)].into_iter().find(|(suffix, _)| text.ends_with(suffix)) {
+        (&text[..text.len() - suffix.len()], 1, shift)
     } else if let Some((number, exponent)) = text.split_once(['e', 'E']) {
-        let exponent = exponent.parse::<u32>().ok().filter(|exponent| *exponent <= 18)?;
-        (number, 10i128.pow(exponent) * 1000)
+        let exponent = exponent.parse::<i32>().ok().filter(|exponent| exponent.abs() <= 18)?;
+        (number, 10i128.pow(exponent.max(0).unsigned_abs()) * 1000, exponent.min(0).unsigned_abs())
     } else {
-        (text, 1000)
+        (text, 1000, 0)
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = format!("{whole}{fraction}");
-    if digits.is_empty() || digits.len() > 18 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    if digits.is_empty() || digits.len() > 19 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let scaled = digits.parse::<i128>().ok()?.checked_mul(scale)?;
-    let divisor = 10i128.pow(u32::try_from(fraction.len()).ok()?);
-    Some((scaled + divisor - 1) / divisor)
+    // Kubernetes caps what is too large, too.
+    let scaled = digits.parse::<i128>().ok()?.saturating_mul(scale);
+    let divisor = 10i128.pow(u32::try_from(fraction.len()).ok()? + shift);
+    Some(scaled.saturating_add(divisor - 1) / divisor)
 }
 
 impl fmt::Display for Quantity {
@@ -111,6 +112,9 @@ mod tests {
         assert_eq!(quantity("0.5"), quantity("500m"));
         assert_eq!(quantity("1Gi"), quantity("1024Mi"));
         assert_eq!(quantity("1e3"), quantity("1k"));
+        assert_eq!(quantity("500e-3"), quantity("500m"));
+        assert_eq!((quantity("5000u"), quantity("5000000n")), (quantity("5m"), quantity("5m")));
+        assert!(quantity("9223372036854775807") < quantity("9223372036854775807Ei"));
         assert!(quantity("16Mi") < quantity("16.5Mi"));
         assert_eq!(quantity("16.5Mi").to_string(), "16.5Mi");
         assert_eq!(quantity("64Ki").units(), 65_536);
@@ -119,7 +123,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "Mi", "-1", "1mi", "1 Gi", "1.2.3", "ten", "1e99", "9999999999999999999"] {
+        for text in ["", "Mi", "-1", "1mi", "1 Gi", "1.2.3", "ten", "1e99", "99999999999999999999", "1e", "n"] {
             assert!(text.parse::<Quantity>().is_err(), "{text:?} was accepted");
         }
     }

@@ -47,6 +47,9 @@ pub(super) fn resolve(
 }
 
 fn unavailable(kind: IdentityKind, feature: Feature, sources: &Sources<'_>, findings: &mut Findings) -> Option<Identity> {
+    for key in [Key::ClientId, Key::TenantId] {
+        sources.of_pod::<Guid>(key, findings);
+    }
     sources.problem(Key::Identity, &format!("{}: {}", kind.as_str(), not_yet(feature)), findings);
     None
 }
@@ -54,10 +57,11 @@ fn unavailable(kind: IdentityKind, feature: Feature, sources: &Sources<'_>, find
 fn refuse_shared(kind: IdentityKind, sources: &Sources<'_>, config: &Config, findings: &mut Findings) {
     if !config.policy.allow_shared_identities {
         let text = format!(
-            "{}: every pod of a node shares that identity, and the operator does not allow it: use workload-identity, or ask the operator for policy.allowSharedIdentities",
+            "{}: {}: every pod of a node shares that identity, and the operator does not allow it: use workload-identity, or ask the operator for policy.allowSharedIdentities",
+            sources.place(Key::Identity),
             kind.as_str()
         );
-        findings.forbidden(&config.policy, sources.place(Key::Identity, &text));
+        findings.forbidden(&config.policy, text);
     }
 }
 

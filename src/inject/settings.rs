@@ -20,6 +20,8 @@ pub(super) struct Settings {
     pub(super) mount_path: AbsolutePath,
     pub(super) containers: Option<Vec<ContainerName>>,
     pub(super) file_mode: Option<FileMode>,
+    /// Where that mode stands, in words.
+    pub(super) file_mode_place: String,
     pub(super) deadline: Span,
     pub(super) resources: Resources,
     pub(super) log_level: LogLevel,
@@ -41,6 +43,7 @@ pub(super) fn read(sources: &Sources<'_>, config: &Config, findings: &mut Findin
         mount_path: sources.get::<MountPath>(Key::MountPath, findings).map_or_else(|| defaults.mount_path.clone(), |path| path.0),
         containers: containers(sources, findings),
         file_mode: sources.get(Key::FileMode, findings).or(defaults.file_mode),
+        file_mode_place: sources.place(Key::FileMode),
         deadline: sources.get::<Deadline>(Key::Deadline, findings).map_or(defaults.deadline, |deadline| deadline.0),
         resources: resources(sources, config, findings),
         log_level: sources.of_pod(Key::AgentLogLevel, findings).unwrap_or(config.agent.log_level),

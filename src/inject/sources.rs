@@ -49,18 +49,18 @@ impl<'a> Sources<'a> {
 
     /// A problem with the value that [`Sources::get`] gave, or with the operator's default where it gave none.
     pub(super) fn problem(&self, key: Key, problem: &str, findings: &mut Findings) {
-        let text = self.place(key, problem);
+        let text = format!("{}: {problem}", self.place(key));
         if self.pod.get(key).is_none() && self.namespace.get(key).is_some() { findings.absence(text) } else { findings.problem(text) }
     }
 
-    /// A sentence with the place where [`Sources::get`] finds a setting.
-    pub(super) fn place(&self, key: Key, sentence: &str) -> String {
+    /// Where [`Sources::get`] finds a setting, in words.
+    pub(super) fn place(&self, key: Key) -> String {
         if self.pod.get(key).is_some() {
-            format!("annotation {}: {sentence}", key.annotation())
+            format!("annotation {}", key.annotation())
         } else if self.namespace.get(key).is_some() {
-            format!("{}: {sentence}", self.place_in_namespace(key))
+            self.place_in_namespace(key)
         } else {
-            format!("the operator's default for {}: {sentence}", key.annotation())
+            format!("the operator's default for {}", key.annotation())
         }
     }
 

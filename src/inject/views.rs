@@ -248,7 +248,7 @@ fn check_modes(view: &View<'_>, settings: &Settings, uids: &Uids, findings: &mut
         let Some(mode) = file.reference.mode.or(settings.file_mode) else { continue };
         let place = match file.reference.mode {
             Some(_) => format!("{}: mode", secrets_item(file)),
-            None => format!("annotation {}", Key::FileMode.annotation()),
+            None => settings.file_mode_place.clone(),
         };
         for consumer in &view.consumers {
             let Some(obstacle) = uids.obstacle(mode, consumer) else { continue };

@@ -40,11 +40,44 @@ pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) 
     let expected = if injection.outcome == Outcome::Injected { Outcome::Unchanged } else { injection.outcome };
     assert_eq!(second.outcome, expected);
     assert_eq!(injection.outcome == Outcome::Injected, !injection.patch.0.is_empty(), "a patch is an injection");
-    if let Some(plan) = plan_of(&result).filter(|_| matches!(expected, Outcome::Unchanged)) {
-        assert!(!plan.contains('$'), "the kubelet would expand {plan}");
-        Plan::from_json(plan).expect("the agent reads the plan");
+    if expected == Outcome::Unchanged {
+        check_shape(&result);
     }
     result
+}
+
+/// What every injected pod looks like.
+fn check_shape(pod: &Value) {
+    let plan = plan_of(pod).expect("there is a plan");
+    assert!(!plan.contains('$'), "the kubelet would expand {plan}");
+    Plan::from_json(plan).expect("the agent reads the plan");
+    let spec = &pod["spec"];
+    assert_eq!(spec["initContainers"][0]["name"], "keyvault-agent", "ours is first");
+    let volumes = our_names(&spec["volumes"]);
+    assert_eq!(our_names(&spec["initContainers"][0]["volumeMounts"]), volumes, "the agent mounts what there is of ours, and nothing stale is left");
+    let mut given = Vec::new();
+    for container in [&spec["containers"], &spec["initContainers"]].into_iter().flat_map(|list| list.as_array().into_iter().flatten()) {
+        if container["name"] == "keyvault-agent" {
+            continue;
+        }
+        let names = our_names(&container["volumeMounts"]);
+        assert!(names.len() <= 1 && !names.contains(&"keyvault-token"), "{names:?} in {container}");
+        let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+        let writable = mounts.filter(|mount| mount["name"].as_str().is_some_and(is_ours) && mount["readOnly"] != true);
+        assert_eq!(writable.count(), 0, "{container}");
+        given.extend(names);
+    }
+    given.sort_unstable();
+    given.dedup();
+    let views: Vec<&str> = volumes.into_iter().filter(|name| *name != "keyvault-token").collect();
+    assert_eq!(given, views, "every view is given to somebody");
+}
+
+fn our_names(list: &Value) -> Vec<&str> {
+    let mut names: Vec<&str> =
+        list.as_array().into_iter().flatten().filter_map(|entry| entry["name"].as_str()).filter(|name| is_ours(name)).collect();
+    names.sort_unstable();
+    names
 }
 
 fn bytes(injection: &Injection) -> String {

@@ -66,6 +66,17 @@ fn every_problem_comes_with_file_line_path_and_reason() {
 }
 
 #[test]
+fn defaults_that_no_pod_could_use_are_problems() {
+    assert_eq!(
+        problems("defaults:\n  vault: https://vault.evil.example\n  agentResources: {requests: {cpu: 1}}\n"),
+        "config.yaml:2:3: defaults.vault: https://vault.evil.example is not a vault here: name a host NAME.vault.azure.net, or ask the operator to list vault.evil.example in allowedVaultHosts\n\
+         config.yaml:2:3: defaults.agentResources: the cpu request 1 is more than the limit 500m: lower one or raise the other"
+    );
+    let listed = "allowedVaultHosts: [vault.example]\ndefaults: {vault: \"https://vault.example\"}";
+    assert!(Config::parse(listed, "config.yaml").is_ok());
+}
+
+#[test]
 fn no_mount_hides_what_containers_need() {
     for path in ["/", "/etc", "/etc/ssl", "/usr/local", "/var", "/var/run", "/var/run/secrets/x", "/proc"] {
         assert!(path.parse::<MountPath>().is_err(), "{path}");
