@@ -157,6 +157,7 @@ enum Change {
     Plan(String),
     WithoutVolume,
     WithoutMount,
+    Mount(&'static str, usize),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -170,6 +171,7 @@ fn change() -> impl Strategy<Value = Change> {
         any::<String>().prop_map(Change::Plan),
         Just(Change::WithoutVolume),
         Just(Change::WithoutMount),
+        (select(&["keyvault-files", "keyvault-files-2"][..]), 0..3usize).prop_map(|(name, position)| Change::Mount(name, position)),
     ]
 }
 
@@ -190,6 +192,14 @@ fn change_pod(pod: &mut Value, change: Change) {
         Change::Field(name, value) => agent(pod, name, value),
         Change::Plan(plan) => agent(pod, "env", json!([{ "name": "PATH", "value": "/" }, { "name": "KEYVAULT_AGENT_PLAN", "value": plan }])),
         Change::WithoutVolume => pop(&mut pod["spec"]["volumes"]),
+        Change::Mount(name, position) => {
+            let container = pod["spec"]["containers"].as_array_mut().unwrap().last_mut().unwrap();
+            let mount = json!({ "name": name, "mountPath": "/elsewhere", "readOnly": true });
+            match container["volumeMounts"].as_array_mut() {
+                Some(mounts) => mounts.insert(position.min(mounts.len()), mount),
+                None => container["volumeMounts"] = json!([mount]),
+            }
+        }
         Change::WithoutMount => pop(&mut pod["spec"]["containers"][0]["volumeMounts"]),
     }
 }
