@@ -1,5 +1,7 @@
 //! What holds for every pod: nothing panics, the patch applies, only what is ours is touched, a second pass changes nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 #[path = "support/core.rs"]
 mod core;
 
