@@ -67,6 +67,8 @@ fn is_same(name: &str, there: &str, wanted: &str) -> bool {
             matches!((there.parse::<Quantity>(), wanted.parse::<Quantity>()), (Ok(there), Ok(wanted)) if there == wanted)
         }
         "image" => is_mirrored(there, wanted),
+        // The AlwaysPullImages admission sets this on every container and refuses a pod where it was set back.
+        "imagePullPolicy" => there == wanted || there == "Always",
         _ => there == wanted,
     }
 }

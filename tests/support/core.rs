@@ -4,7 +4,7 @@ use keyvault_injector::config::Config;
 use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
 use keyvault_injector::plan::{PLAN_VARIABLE, Plan};
 use keyvault_injector::pod::PodView;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 /// Everything that decides about a pod, but for the pod.
 pub(crate) struct World {
@@ -42,8 +42,33 @@ pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) 
     assert_eq!(injection.outcome == Outcome::Injected, !injection.patch.0.is_empty(), "a patch is an injection");
     if expected == Outcome::Unchanged {
         check_shape(&result);
+        let stored = as_stored(&result);
+        let third = review(&stored, world).unwrap_or_else(|denial| panic!("denied as the API server hands it on: {denial}\n{stored:#}"));
+        assert_eq!(bytes(&third), "[]", "nothing changes as the API server hands it on");
     }
     result
+}
+
+/// What the API server makes of an injected pod before the next webhook, or ours again, sees it.
+fn as_stored(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["projected"].is_object()) {
+        volume["projected"]["defaultMode"] = json!(420);
+    }
+    let agent = &mut pod["spec"]["initContainers"][0];
+    agent["imagePullPolicy"] = json!("Always");
+    agent["terminationMessagePath"] = json!("/dev/termination-log");
+    if agent["resources"].is_null() {
+        agent["resources"] = json!({});
+    }
+    for side in ["requests", "limits"] {
+        if agent["resources"][side].as_object().is_none_or(Map::is_empty) {
+            agent["resources"].as_object_mut().expect("resources are a map").shift_remove(side);
+        }
+    }
+    let mount = json!({ "name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true });
+    agent["volumeMounts"].as_array_mut().expect("there are mounts").push(mount);
+    pod
 }
 
 /// What every injected pod looks like.
