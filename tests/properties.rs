@@ -297,6 +297,36 @@ fn near_yaml() -> impl Strategy<Value = String> {
     vec(select(pieces.to_vec()), 0..12).prop_map(|pieces| pieces.concat())
 }
 
+/// What the author of a pod can write at most, 256 KiB, must not keep a replica busy.
+#[test]
+fn hostile_annotations_are_answered_soon() {
+    let many = |piece: &str| piece.repeat((256 << 10) / piece.len());
+    let texts = [
+        many("a,"),
+        many("a_,"),
+        many("- a\n"),
+        many("["),
+        many("- "),
+        many("{a: "),
+        many("${ ("),
+        format!("${{ {}", many("(")),
+        many("{% if a %}"),
+        many("&a "),
+        many("- [a]\n"),
+    ];
+    let containers: Vec<Value> = (0..500).map(|number| json!({ "name": format!("container-{number}") })).collect();
+    for key in keys().into_iter().filter(|key| *key != "inject") {
+        for text in &texts {
+            let annotations = json!({ format!("{PREFIX}secrets"): "payments/a", format!("{PREFIX}refresh"): "off", format!("{PREFIX}{key}"): text });
+            let pod = json!({ "metadata": { "annotations": annotations }, "spec": { "containers": containers } });
+            let start = std::time::Instant::now();
+            let length = review(&pod, &world()).map_or_else(|denial| denial.to_string().len(), |injection| injection.patch.0.len());
+            assert!(start.elapsed().as_secs() < 5, "{key} took {:?}: {}", start.elapsed(), &text[..20]);
+            assert!(length < 1 << 20, "{key} answered {length} bytes: {}", &text[..20]);
+        }
+    }
+}
+
 /// The properties above would hold for a core that denied everything.
 #[test]
 fn a_fair_part_of_the_pods_is_injected() {

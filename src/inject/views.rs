@@ -7,7 +7,7 @@ use super::ours;
 use super::settings::{FileReference, Settings};
 use crate::annotations::Key;
 use crate::config::Config;
-use crate::names::FileMode;
+use crate::names::{ContainerName, FileMode};
 use crate::pod::{Container, PodView};
 
 /// The UID of the agent's image, and of an agent whose pod would run it as root.
@@ -107,9 +107,11 @@ fn secrets_item(file: &FileReference) -> String {
 
 fn check_names(pod: &PodView<'_>, settings: &Settings, findings: &mut Findings) {
     let known: Vec<&str> = containers(pod).map(|consumer| consumer.container.name.as_str()).collect();
-    let mut check = |place: &str, names: &[crate::names::ContainerName]| {
-        for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
-            findings.problem(format!("{place}: the pod has no container {name}; it has {}", known.join(", ")));
+    let is_known: HashSet<&str> = known.iter().copied().collect();
+    let mut check = |place: &str, names: &[ContainerName]| {
+        let unknown: Vec<&str> = names.iter().map(ContainerName::as_str).filter(|name| !is_known.contains(name)).collect();
+        if !unknown.is_empty() {
+            findings.problem(format!("{place}: the pod has no container {}; it has {}", unknown.join(", "), known.join(", ")));
         }
     };
     if let Some(names) = &settings.containers {
