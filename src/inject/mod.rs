@@ -195,8 +195,9 @@ fn idle_warnings(annotations: &Annotations<'_>) -> Vec<String> {
     if idle.is_empty() {
         return Vec::new();
     }
+    let verb = if idle.len() == 1 { "asks" } else { "ask" };
     vec![format!(
-        "nothing is injected, because no object is named beside {}: add {}, or remove the others",
+        "nothing is injected: {} {verb} for no object; add {} (or certificates, keys, env, templates)",
         idle.join(", "),
         Key::Secrets.annotation()
     )]

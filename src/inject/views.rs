@@ -144,7 +144,7 @@ fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(
         let path = settings.files[*index].file.as_str();
         if let Some(first) = files.get(path) {
             if told.insert((*first, *index)) {
-                findings.problem(conflict(view, settings, (*first, *index), &format!("both become the file {path}")));
+                findings.problem(conflict(view, settings, (*first, *index), &format!("both become the file {path} of")));
             }
         } else {
             files.insert(path, *index);
@@ -154,7 +154,7 @@ fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(
         let path = settings.files[*index].file.as_str();
         for folder in path.match_indices('/').map(|(end, _)| &path[..end]) {
             if let Some(outer) = files.get(folder).filter(|outer| told.insert((**outer, *index))) {
-                findings.problem(conflict(view, settings, (*outer, *index), &format!("make {folder} both a file and the folder of {path}")));
+                findings.problem(conflict(view, settings, (*outer, *index), &format!("make {folder} both a file and the folder of {path} in")));
             }
         }
     }
@@ -163,7 +163,7 @@ fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(
 fn conflict(view: &View<'_>, settings: &Settings, pair: (usize, usize), what: &str) -> String {
     let (first, second) = (&settings.files[pair.0.min(pair.1)], &settings.files[pair.0.max(pair.1)]);
     let container = view.consumers[0].container.name.as_str();
-    format!("{} and {} {what} in container {container}: give one of them another file", secrets_item(first), second.reference.label)
+    format!("{} and {} {what} container {container}: give one of them another file", secrets_item(first), second.reference.label)
 }
 
 fn check_mount_path(view: &View<'_>, settings: &Settings, findings: &mut Findings) {
