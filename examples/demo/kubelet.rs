@@ -33,11 +33,17 @@ pub(crate) struct Started {
 }
 
 /// A file as a container sees it.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Seen {
     pub(crate) file: String,
     pub(crate) mode: String,
     pub(crate) content: Vec<u8>,
+}
+
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} \"{}\"", self.mode, self.file, self.content.escape_ascii())
+    }
 }
 
 /// Runs the injected container of a pod to its end.

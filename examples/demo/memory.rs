@@ -24,9 +24,7 @@ impl Memory {
         }
         let shared = Path::new("/dev/shm");
         match tempfile::Builder::new().prefix("keyvault-demo-pods-").tempdir_in(shared) {
-            Ok(below) if is_tmpfs(shared) => {
-                Ok(Memory { folder: below.path().to_owned(), kind: "/dev/shm, a tmpfs", mounted: false, _below: below })
-            }
+            Ok(below) if is_tmpfs(shared) => Ok(Memory { folder: below.path().to_owned(), kind: "/dev/shm, a tmpfs", mounted: false, _below: below }),
             Ok(_) | Err(_) => Ok(Memory {
                 folder: below.path().to_owned(),
                 kind: "a plain folder, because this machine lets us have no tmpfs; a pod's volume is always memory",

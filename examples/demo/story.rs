@@ -51,7 +51,11 @@ async fn set_up() -> Result<Stage> {
     heading(2, "In Azure's place: vault-emulator");
     let azure = Azure::start(&programs, &folder).await?;
     command("vault-emulator --config examples/demo/emulator.yaml --listen 127.0.0.1:0 …");
-    line(&format!("two Key Vaults and Entra's token endpoint: https://payments-dev.{0}, https://payroll.{0}, {1}", azure.vault_suffix(), azure.address));
+    line(&format!(
+        "two Key Vaults and Entra's token endpoint: https://payments-dev.{0}, https://payroll.{0}, {1}",
+        azure.vault_suffix(),
+        azure.address
+    ));
 
     heading(3, "In the cluster: the webhook");
     let webhook = Webhook::start(&programs, &azure, &folder).await?;
