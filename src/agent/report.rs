@@ -70,7 +70,8 @@ fn next_step(class: Class) -> &'static str {
 pub(super) fn lines(problems: &[Problem]) -> Vec<String> {
     let mut lines = Vec::new();
     for Problem { object, failure } in problems {
-        let line = format!("{} {object}: {failure}; {}", failure.class, next_step(failure.class));
+        // What the server says often ends in a full stop of its own.
+        let line = format!("{} {object}: {}; {}", failure.class, failure.to_string().trim_end_matches('.'), next_step(failure.class));
         if !lines.contains(&line) {
             lines.push(line);
         }

@@ -10,9 +10,16 @@ pub(super) fn merge(there: &Value, wanted: &Value) -> Value {
     field("", there, wanted)
 }
 
+/// Fields that nobody adds to an init container of others but to change what it does: `restartPolicy: Always` would start the app before
+/// its secrets are there, `args` would make the agent refuse its own command line.
+const NEVER_KEPT: [&str; 5] = ["args", "restartPolicy", "restartPolicyRules", "lifecycle", "startupProbe"];
+
 /// As [`merge`], for the agent: an amount that we leave out on purpose would bind the whole pod, whoever wrote it.
 pub(super) fn merge_agent(there: &Value, wanted: &Value) -> Value {
     let mut merged = merge(there, wanted);
+    if let Some(fields) = merged.as_object_mut() {
+        fields.retain(|name, _| !NEVER_KEPT.contains(&name.as_str()));
+    }
     for side in ["requests", "limits"] {
         let Some(amounts) = merged.get_mut("resources").and_then(|sides| sides.get_mut(side)).and_then(Value::as_object_mut) else { continue };
         let before = amounts.len();
@@ -122,6 +129,12 @@ mod tests {
             assert_eq!(is_mirrored(image, ours), expected, "{image}");
         }
         assert!(!is_mirrored("registry.example/keyvault-injector:0.1.0", "registry.example/keyvault-injector:0.1.0@sha256:abc"));
+    }
+
+    #[test]
+    fn what_would_change_the_agents_doing_is_not_kept() {
+        let there = json!({"name": "x", "args": ["--help"], "restartPolicy": "Always", "terminationMessagePath": "/dev/termination-log"});
+        assert_eq!(merge_agent(&there, &json!({"name": "x"})), json!({"name": "x", "terminationMessagePath": "/dev/termination-log"}));
     }
 
     #[test]

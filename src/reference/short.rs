@@ -32,6 +32,10 @@ pub(super) fn label(number: usize, item: &str) -> String {
 /// Parses one item; its problems go to `parsed`.
 pub(super) fn item_reference(item: &str, label: String, parsed: &mut Parsed) -> Option<Reference> {
     let before = parsed.problems.len();
+    if item.contains("://") {
+        parsed.problem(&label, "an address stands where a name is expected: write {name: SECRET, vault: \"https://HOST\"} in a YAML list");
+        return None;
+    }
     // A name holds no `=` and a file path may, so the last one separates.
     let (destination, source) = match item.rsplit_once('=') {
         Some((destination, source)) => (Some(destination.trim()), source.trim()),

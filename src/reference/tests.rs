@@ -130,6 +130,11 @@ fn what_the_long_form_refuses() {
             Grammar::Env,
             "item 1 \"a\": env: \"A-B\" is not an environment variable name: letters, digits and underscores, no digit first",
         ),
+        (
+            "https://evil.example/x",
+            Grammar::Secrets,
+            "item 1 \"https://evil.example/x\": an address stands where a name is expected: write {name: SECRET, vault: \"https://HOST\"} in a YAML list",
+        ),
         ("a", Grammar::Env, "item 1 \"a\": a variable has a name: write NAME=secret"),
         ("[]", Grammar::Secrets, "it names nothing: list at least one reference, or remove the annotation"),
         (" \n ", Grammar::Secrets, "it names nothing: list at least one reference, or remove the annotation"),

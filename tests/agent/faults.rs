@@ -71,7 +71,7 @@ fn a_missing_and_a_disabled_secret_are_told_apart() {
         "not-found demo/nosuch: Key Vault answered 404 SecretNotFound: A secret with (name/id) nosuch was not found in this key vault. If you recently deleted this secret \
          you may be able to recover it using the correct recovery command. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182; \
          create it, correct name or version, or mark the reference optional\n\
-         disabled demo/old-token: Key Vault answered 403 Forbidden SecretDisabled: Operation get is not allowed on a disabled secret.; enable it in the vault, or name another version\n"
+         disabled demo/old-token: Key Vault answered 403 Forbidden SecretDisabled: Operation get is not allowed on a disabled secret; enable it in the vault, or name another version\n"
     );
     assert_nothing_written(&world);
 }
