@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::identity::{TOKEN_DIRECTORY, TOKEN_PATH};
-use super::ours::{AGENT, TOKEN_VOLUME};
-use super::planning::{Planned, volume_name};
+use super::planning::Planned;
+use super::reserved::{AGENT, TOKEN_VOLUME, volume_name};
 use super::resources::volume_mebibytes;
 use super::views::Views;
 use crate::config::{Amounts, Config, Resources};

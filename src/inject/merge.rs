@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::ours::is_our_volume;
+use super::reserved::is_our_volume;
 use crate::quantity::Quantity;
 
 /// `there` with every field of `wanted`.

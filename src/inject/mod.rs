@@ -12,6 +12,7 @@ mod ours;
 mod patch;
 mod planning;
 mod provenance;
+mod reserved;
 mod resources;
 mod settings;
 mod sources;

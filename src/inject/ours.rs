@@ -3,17 +3,11 @@
 use serde_json::Value;
 
 use super::findings::Findings;
+use super::reserved::{AGENT, TOKEN_VOLUME, is_our_volume, is_view};
 use super::views::{Place, containers};
 use crate::annotations::Key;
 use crate::plan::PLAN_VARIABLE;
 use crate::pod::{Container, EnvVar, PodView, Raw, VolumeMount};
-
-/// The name of the injected container.
-pub(super) const AGENT: &str = "keyvault-agent";
-/// The volume with the projected token.
-pub(super) const TOKEN_VOLUME: &str = "keyvault-token";
-/// What the volumes of views are called, alone or with `-2`, `-3` …; those of environment values come later.
-const VOLUME_FAMILIES: [&str; 2] = ["keyvault-files", "keyvault-env"];
 
 /// Everything of ours in a pod as it came in.
 #[derive(Debug, Default)]
@@ -33,19 +27,6 @@ pub(super) struct OurMount {
     /// Position in `volumeMounts`.
     pub(super) index: usize,
     pub(super) value: Value,
-}
-
-/// Whether a volume name is reserved for us.
-pub(super) fn is_our_volume(name: &str) -> bool {
-    name == TOKEN_VOLUME || is_view(name)
-}
-
-fn is_view(name: &str) -> bool {
-    VOLUME_FAMILIES.iter().any(|family| match name.strip_prefix(family) {
-        Some("") => true,
-        Some(rest) => rest.strip_prefix('-').is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())),
-        None => false,
-    })
 }
 
 /// Finds what is ours. An entry with our name that is not of our shape is somebody else's, and a problem.

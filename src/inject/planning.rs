@@ -26,11 +26,6 @@ pub(super) struct Planned {
 /// More entries than this are longer than the longest plan: each has at least `{"file":"a","mode":"0400","value":{"object":"0"}}`.
 pub(super) const MAX_ENTRIES: usize = MAX_PLAN_BYTES / 50;
 
-/// The name of the volume of the view at `index`, and of its folder in the agent's container.
-pub(super) fn volume_name(index: usize) -> String {
-    if index == 0 { "keyvault-files".to_owned() } else { format!("keyvault-files-{}", index + 1) }
-}
-
 /// Where the agent writes the view at `index`.
 fn agent_path(index: usize) -> String {
     if index == 0 { "/keyvault/files".to_owned() } else { format!("/keyvault/files-{}", index + 1) }

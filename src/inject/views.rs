@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::findings::Findings;
-use super::ours;
+use super::reserved::{AGENT, is_our_volume};
 use super::settings::{FileReference, Settings};
 use crate::annotations::Key;
 use crate::config::Config;
@@ -58,7 +58,7 @@ pub(super) enum Place {
 pub(super) fn containers<'p>(pod: &'p PodView<'p>) -> impl Iterator<Item = Consumer<'p>> {
     let main = pod.spec.containers.iter().enumerate().map(|(index, container)| Consumer { place: Place::Main(index), container });
     let init = pod.init_containers().enumerate().map(|(index, container)| Consumer { place: Place::Init(index), container });
-    main.chain(init).filter(|consumer| consumer.container.name.as_str() != ours::AGENT)
+    main.chain(init).filter(|consumer| consumer.container.name.as_str() != AGENT)
 }
 
 pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Config, findings: &mut Findings) -> Views<'p> {
@@ -169,9 +169,7 @@ fn conflict(view: &View<'_>, settings: &Settings, pair: (usize, usize), what: &s
 fn check_mount_path(view: &View<'_>, settings: &Settings, findings: &mut Findings) {
     let path = settings.mount_path.as_str();
     for consumer in &view.consumers {
-        for mount in
-            consumer.container.volume_mounts.iter().flatten().map(|mount| &mount.view).filter(|mount| !ours::is_our_volume(mount.name.as_str()))
-        {
+        for mount in consumer.container.volume_mounts.iter().flatten().map(|mount| &mount.view).filter(|mount| !is_our_volume(mount.name.as_str())) {
             let used = mount.mount_path.as_str().trim_end_matches('/');
             if used == path || used.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) {
                 findings.problem(format!(
