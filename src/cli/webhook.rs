@@ -216,7 +216,7 @@ async fn raise_at_signals(stop: watch::Sender<Stop>, mut terminate: Signal, mut 
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!(?level, "asked to stop");
+        tracing::info!(stop = ?level, "asked to stop");
         stop.send_replace(level);
     }
 }
