@@ -9,6 +9,8 @@ use crate::duration::Span;
 use crate::names::{AbsolutePath, FileMode, FilePath, Guid, LogLevel, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
 use crate::property::PropertyPath;
 
+mod json;
+
 /// The environment variable that carries the plan.
 pub const PLAN_VARIABLE: &str = "KEYVAULT_AGENT_PLAN";
 /// The version that this build writes and reads.
@@ -123,7 +125,7 @@ pub struct TokenProxy {
 
 /// An object to read, under an id that value expressions use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "FetchJson", into = "FetchJson")]
+#[serde(try_from = "json::FetchJson", into = "json::FetchJson")]
 pub struct Fetch {
     /// Unique in the plan.
     pub id: String,
@@ -173,7 +175,7 @@ pub struct Entry {
 
 /// What a file holds, in terms of fetched objects. Later kinds of expression are new variants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "ValueJson", into = "ValueJson")]
+#[serde(from = "json::ValueJson", into = "json::ValueJson")]
 pub enum Value {
     /// A secret's value or a part of it.
     Object {
@@ -296,70 +298,6 @@ impl Plan {
     }
 }
 
-// === JSON shapes ===
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FetchJson {
-    id: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    secret: Option<Object>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    certificate: Option<Object>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<Object>,
-}
-
-impl From<Fetch> for FetchJson {
-    fn from(fetch: Fetch) -> FetchJson {
-        let mut json = FetchJson { id: fetch.id, secret: None, certificate: None, key: None };
-        match fetch.kind {
-            ObjectKind::Secret => json.secret = Some(fetch.object),
-            ObjectKind::Certificate => json.certificate = Some(fetch.object),
-            ObjectKind::Key => json.key = Some(fetch.object),
-        }
-        json
-    }
-}
-
-impl TryFrom<FetchJson> for Fetch {
-    type Error = &'static str;
-
-    fn try_from(json: FetchJson) -> Result<Fetch, Self::Error> {
-        let (kind, object) = match (json.secret, json.certificate, json.key) {
-            (Some(object), None, None) => (ObjectKind::Secret, object),
-            (None, Some(object), None) => (ObjectKind::Certificate, object),
-            (None, None, Some(object)) => (ObjectKind::Key, object),
-            _ => return Err("a fetch is exactly one of secret, certificate, key"),
-        };
-        Ok(Fetch { id: json.id, kind, object })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ValueJson {
-    object: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    property: Option<PropertyPath>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    encoding: Encoding,
-}
-
-impl From<Value> for ValueJson {
-    fn from(value: Value) -> ValueJson {
-        match value {
-            Value::Object { id, property, encoding } => ValueJson { object: id, property, encoding },
-        }
-    }
-}
-
-impl From<ValueJson> for Value {
-    fn from(json: ValueJson) -> Value {
-        Value::Object { id: json.object, property: json.property, encoding: json.encoding }
-    }
-}
-
 fn yes() -> bool {
     true
 }
@@ -374,39 +312,4 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EXAMPLE: &str = r#"{"version":1,"cloud":{"authorityHost":"https://login.microsoftonline.com","resource":"https://vault.azure.net"},"identity":{"workloadIdentity":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666","tenantId":"aaaabbbb-1111-4222-8333-444455556666","tokenFile":"/var/run/secrets/keyvault-injector/token"}},"deadline":"2m","fetch":[{"id":"0","secret":{"vault":"https://payments-prod.vault.azure.net","name":"db-password"}}],"directories":[{"path":"/keyvault/files","entries":[{"file":"db-password","mode":"0400","value":{"object":"0"}},{"file":"token","mode":"0440","value":{"object":"0","property":"sink.\"\u0024(HOME)\"","encoding":"base64"}}]}]}"#;
-
-    #[test]
-    fn the_example_survives_a_round_trip_byte_for_byte() {
-        let plan = Plan::from_json(EXAMPLE).unwrap();
-        assert_eq!(plan.to_json().unwrap(), EXAMPLE.replace("\"sink.\\\"$", "\"sink.\\\"\\u0024"));
-        assert!(!plan.to_json().unwrap().contains('$'));
-    }
-
-    #[test]
-    fn every_identity_has_a_shape() {
-        for identity in [
-            r#"{"workloadIdentity":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666","tenantId":"aaaabbbb-1111-4222-8333-444455556666","tokenFile":"/t","tokenProxy":{"url":"https://proxy","sniName":"p","ca":"PEM"}}}"#,
-            r#"{"managedIdentity":{}}"#,
-            r#"{"managedIdentity":{"select":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666"},"endpoint":"http://127.0.0.1:1"}}"#,
-            r#"{"podIdentity":{}}"#,
-            r#"{"servicePrincipal":{"directory":"/var/run/secrets/sp"}}"#,
-        ] {
-            let parsed: Identity = serde_json::from_str(identity).unwrap();
-            assert_eq!(serde_json::to_string(&parsed).unwrap(), identity);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_carried_out_is_refused() {
-        let broken = |from: &str, to: &str| Plan::from_json(&EXAMPLE.replace(from, to)).unwrap_err().to_string();
-        assert!(broken(r#""version":1"#, r#""version":2,"new":1"#).starts_with("the plan has version 2, this agent reads version 1"));
-        assert!(broken(r#""deadline":"2m""#, r#""deadline":"2m","novel":1"#).contains("unknown field `novel`"));
-        assert_eq!(broken(r#"{"object":"0"}"#, r#"{"object":"7"}"#), "the plan's file db-password uses id \"7\", which it does not fetch");
-        assert!(broken(r#"{"id":"0","secret""#, r#"{"id":"0","key":null,"sekret""#).contains("unknown field `sekret`"));
-        assert!(broken("\"db-password\",\"mode\"", "\"../x\",\"mode\"").contains("not a relative file path"));
-    }
-}
+mod tests;

@@ -1,0 +1,34 @@
+use super::*;
+
+const EXAMPLE: &str = r#"{"version":1,"cloud":{"authorityHost":"https://login.microsoftonline.com","resource":"https://vault.azure.net"},"identity":{"workloadIdentity":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666","tenantId":"aaaabbbb-1111-4222-8333-444455556666","tokenFile":"/var/run/secrets/keyvault-injector/token"}},"deadline":"2m","fetch":[{"id":"0","secret":{"vault":"https://payments-prod.vault.azure.net","name":"db-password"}}],"directories":[{"path":"/keyvault/files","entries":[{"file":"db-password","mode":"0400","value":{"object":"0"}},{"file":"token","mode":"0440","value":{"object":"0","property":"sink.\"\u0024(HOME)\"","encoding":"base64"}}]}]}"#;
+
+#[test]
+fn the_example_survives_a_round_trip_byte_for_byte() {
+    let plan = Plan::from_json(EXAMPLE).unwrap();
+    assert_eq!(plan.to_json().unwrap(), EXAMPLE.replace("\"sink.\\\"$", "\"sink.\\\"\\u0024"));
+    assert!(!plan.to_json().unwrap().contains('$'));
+}
+
+#[test]
+fn every_identity_has_a_shape() {
+    for identity in [
+        r#"{"workloadIdentity":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666","tenantId":"aaaabbbb-1111-4222-8333-444455556666","tokenFile":"/t","tokenProxy":{"url":"https://proxy","sniName":"p","ca":"PEM"}}}"#,
+        r#"{"managedIdentity":{}}"#,
+        r#"{"managedIdentity":{"select":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666"},"endpoint":"http://127.0.0.1:1"}}"#,
+        r#"{"podIdentity":{}}"#,
+        r#"{"servicePrincipal":{"directory":"/var/run/secrets/sp"}}"#,
+    ] {
+        let parsed: Identity = serde_json::from_str(identity).unwrap();
+        assert_eq!(serde_json::to_string(&parsed).unwrap(), identity);
+    }
+}
+
+#[test]
+fn what_cannot_be_carried_out_is_refused() {
+    let broken = |from: &str, to: &str| Plan::from_json(&EXAMPLE.replace(from, to)).unwrap_err().to_string();
+    assert!(broken(r#""version":1"#, r#""version":2,"new":1"#).starts_with("the plan has version 2, this agent reads version 1"));
+    assert!(broken(r#""deadline":"2m""#, r#""deadline":"2m","novel":1"#).contains("unknown field `novel`"));
+    assert_eq!(broken(r#"{"object":"0"}"#, r#"{"object":"7"}"#), "the plan's file db-password uses id \"7\", which it does not fetch");
+    assert!(broken(r#"{"id":"0","secret""#, r#"{"id":"0","key":null,"sekret""#).contains("unknown field `sekret`"));
+    assert!(broken("\"db-password\",\"mode\"", "\"../x\",\"mode\"").contains("not a relative file path"));
+}
