@@ -30,10 +30,8 @@ impl FromStr for Span {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Span, NameError> {
-        parse(text).map(|ms| Span(Duration::from_millis(ms))).ok_or_else(|| NameError {
-            kind: "a duration",
-            written: text.to_owned(),
-            rule: "whole numbers with units, largest first, such as 30s, 2m or 1h30m (units h, m, s, ms)",
+        parse(text).map(|ms| Span(Duration::from_millis(ms))).ok_or_else(|| {
+            NameError::new("a duration", text, "whole numbers with units, largest first, such as 30s, 2m or 1h30m (units h, m, s, ms)")
         })
     }
 }

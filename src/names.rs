@@ -15,6 +15,13 @@ pub struct NameError {
     pub rule: &'static str,
 }
 
+impl NameError {
+    /// Says that `written` is not `kind`, and the rule.
+    pub(crate) fn new(kind: &'static str, written: &str, rule: &'static str) -> NameError {
+        NameError { kind, written: written.to_owned(), rule }
+    }
+}
+
 /// Declares a text newtype whose only way in is a checked `FromStr`.
 macro_rules! text_newtype {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
@@ -38,7 +45,7 @@ macro_rules! text_newtype {
                 if check(text) {
                     Ok($name(text.to_owned()))
                 } else {
-                    Err(NameError { kind: $kind, written: text.to_owned(), rule: $rule })
+                    Err(NameError::new($kind, text, $rule))
                 }
             }
         }
@@ -157,7 +164,8 @@ fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && name != "." && !name.starts_with("..") && !name.chars().any(|c| c.is_control() || c == '\\')
 }
 
-fn is_dns_label(text: &str) -> bool {
+/// Lower-case letters, digits and inner hyphens; the caller bounds the length.
+pub(crate) fn is_dns_label(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && !text.starts_with('-') && !text.ends_with('-')
 }
 
@@ -233,7 +241,7 @@ impl FromStr for VaultUrl {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<VaultUrl, NameError> {
-        let refuse = |rule| NameError { kind: VaultUrl::KIND, written: text.to_owned(), rule };
+        let refuse = |rule| NameError::new(VaultUrl::KIND, text, rule);
         let rest = text.strip_prefix("https://").ok_or_else(|| refuse("it begins with https://"))?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#', '@']) {
@@ -284,11 +292,7 @@ impl FromStr for FileMode {
         let octal = matches!(text.len(), 3 | 4) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
         match u32::from_str_radix(text, 8) {
             Ok(bits) if octal && bits <= 0o777 && bits & 0o400 != 0 => Ok(FileMode(bits)),
-            _ => Err(NameError {
-                kind: "a file mode",
-                written: text.to_owned(),
-                rule: "three or four octal digits from 0400 to 0777 that let the owner read, such as 0440",
-            }),
+            _ => Err(NameError::new("a file mode", text, "three or four octal digits from 0400 to 0777 that let the owner read, such as 0440")),
         }
     }
 }
@@ -323,7 +327,7 @@ impl FromStr for LogLevel {
             "warn" => Ok(LogLevel::Warn),
             "info" => Ok(LogLevel::Info),
             "debug" => Ok(LogLevel::Debug),
-            _ => Err(NameError { kind: "a log level", written: text.to_owned(), rule: "error, warn, info or debug" }),
+            _ => Err(NameError::new("a log level", text, "error, warn, info or debug")),
         }
     }
 }

@@ -211,7 +211,7 @@ impl std::str::FromStr for Encoding {
             "utf-8" => Ok(Encoding::Utf8),
             "base64" => Ok(Encoding::Base64),
             "hex" => Ok(Encoding::Hex),
-            _ => Err(crate::names::NameError { kind: "an encoding", written: text.to_owned(), rule: "utf-8, base64 or hex" }),
+            _ => Err(crate::names::NameError::new("an encoding", text, "utf-8, base64 or hex")),
         }
     }
 }

@@ -26,11 +26,11 @@ impl FromStr for PropertyPath {
     fn from_str(text: &str) -> Result<PropertyPath, NameError> {
         match steps(text) {
             Some(steps) => Ok(PropertyPath { text: text.to_owned(), steps }),
-            None => Err(NameError {
-                kind: "a property path",
-                written: text.to_owned(),
-                rule: "keys joined by dots, list positions as numbers, keys with dots in double quotes, such as sink.token, hosts.0 or labels.\"a.b\"",
-            }),
+            None => Err(NameError::new(
+                "a property path",
+                text,
+                "keys joined by dots, list positions as numbers, keys with dots in double quotes, such as sink.token, hosts.0 or labels.\"a.b\"",
+            )),
         }
     }
 }

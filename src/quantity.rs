@@ -64,11 +64,7 @@ impl FromStr for Quantity {
     fn from_str(text: &str) -> Result<Quantity, NameError> {
         match milli(text) {
             Some(milli) => Ok(Quantity { text: text.to_owned(), milli }),
-            None => Err(NameError {
-                kind: "a resource quantity",
-                written: text.to_owned(),
-                rule: "a number with a Kubernetes unit, such as 50m, 0.5, 16Mi or 1Gi",
-            }),
+            None => Err(NameError::new("a resource quantity", text, "a number with a Kubernetes unit, such as 50m, 0.5, 16Mi or 1Gi")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::names::NameError;
+use crate::names::{NameError, is_dns_label};
 
 /// What happens to a container when a value changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl FromStr for OnChange {
             "none" => Ok(OnChange::Nothing),
             "restart" => Ok(OnChange::Restart),
             _ if text.strip_prefix("signal:").is_some_and(is_signal) => Ok(OnChange::Signal),
-            _ => Err(refuse("an action", text, "none, restart, or signal: with one of SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2")),
+            _ => Err(NameError::new("an action", text, "none, restart, or signal: with one of SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2")),
         }
     }
 }
@@ -51,7 +51,7 @@ impl FromStr for EnvDelivery {
             "auto" => Ok(EnvDelivery::Auto),
             "exec" => Ok(EnvDelivery::Exec),
             "file" => Ok(EnvDelivery::File),
-            _ => Err(refuse("a way of delivery", text, "auto, exec or file")),
+            _ => Err(NameError::new("a way of delivery", text, "auto, exec or file")),
         }
     }
 }
@@ -70,7 +70,7 @@ impl FromStr for BindingName {
         if bytes.len() <= 63 && bytes.iter().all(|b| inner(*b)) && edge(bytes.first().copied()) && edge(bytes.last().copied()) {
             return Ok(BindingName(text.to_owned()));
         }
-        Err(refuse("a label value", text, "1 to 63 letters, digits, dots, hyphens and underscores, a letter or digit first and last"))
+        Err(NameError::new("a label value", text, "1 to 63 letters, digits, dots, hyphens and underscores, a letter or digit first and last"))
     }
 }
 
@@ -82,16 +82,10 @@ impl FromStr for SecretName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<SecretName, NameError> {
-        let label = |label: &str| {
-            !label.is_empty()
-                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        if text.len() <= 253 && text.split('.').all(label) {
+        if text.len() <= 253 && text.split('.').all(|label| !label.is_empty() && is_dns_label(label)) {
             return Ok(SecretName(text.to_owned()));
         }
-        Err(refuse("the name of a Kubernetes Secret", text, "lower-case letters, digits, hyphens and dots"))
+        Err(NameError::new("the name of a Kubernetes Secret", text, "lower-case letters, digits, hyphens and dots"))
     }
 }
 
@@ -104,12 +98,8 @@ impl FromStr for Image {
 
     fn from_str(text: &str) -> Result<Image, NameError> {
         if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(refuse("an image", text, "a reference such as registry.example/keyvault-injector:0.1.0"));
+            return Err(NameError::new("an image", text, "a reference such as registry.example/keyvault-injector:0.1.0"));
         }
         Ok(Image(text.to_owned()))
     }
-}
-
-fn refuse(kind: &'static str, written: &str, rule: &'static str) -> NameError {
-    NameError { kind, written: written.to_owned(), rule }
 }

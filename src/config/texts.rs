@@ -12,10 +12,6 @@ const MIN_REFRESH: Span = Span::seconds(30);
 /// The bounds of a deadline.
 const DEADLINES: std::ops::RangeInclusive<Span> = Span::seconds(1)..=Span::seconds(3600);
 
-fn refuse(kind: &'static str, written: &str, rule: &'static str) -> NameError {
-    NameError { kind, written: written.to_owned(), rule }
-}
-
 impl FromStr for IdentityKind {
     type Err = NameError;
 
@@ -23,7 +19,7 @@ impl FromStr for IdentityKind {
         [IdentityKind::Workload, IdentityKind::Managed, IdentityKind::Pod, IdentityKind::ServicePrincipal]
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| refuse("an identity", text, "workload-identity, managed-identity, pod-identity or service-principal"))
+            .ok_or_else(|| NameError::new("an identity", text, "workload-identity, managed-identity, pod-identity or service-principal"))
     }
 }
 
@@ -34,7 +30,7 @@ impl FromStr for Refresh {
         match text.parse::<Span>() {
             _ if text == "off" => Ok(Refresh::Off),
             Ok(span) if span >= MIN_REFRESH => Ok(Refresh::Every(span)),
-            _ => Err(refuse("a refresh interval", text, "off, or a duration of at least 30s such as 5m")),
+            _ => Err(NameError::new("a refresh interval", text, "off, or a duration of at least 30s such as 5m")),
         }
     }
 }
@@ -46,7 +42,7 @@ impl FromStr for PolicyMode {
         match text {
             "enforce" => Ok(PolicyMode::Enforce),
             "audit" => Ok(PolicyMode::Audit),
-            _ => Err(refuse("a policy mode", text, "enforce or audit")),
+            _ => Err(NameError::new("a policy mode", text, "enforce or audit")),
         }
     }
 }
@@ -60,7 +56,7 @@ impl FromStr for Deadline {
     fn from_str(text: &str) -> Result<Deadline, NameError> {
         match text.parse::<Span>() {
             Ok(span) if DEADLINES.contains(&span) => Ok(Deadline(span)),
-            Ok(_) => Err(refuse("a deadline", text, "from 1s to 1h")),
+            Ok(_) => Err(NameError::new("a deadline", text, "from 1s to 1h")),
             Err(error) => Err(error),
         }
     }
@@ -79,7 +75,11 @@ impl FromStr for MountPath {
         let path: AbsolutePath = text.parse()?;
         let within = |inner: &str, outer: &str| inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
         if text == "/" || PROTECTED.iter().any(|protected| within(text, protected) || within(protected, text)) {
-            return Err(refuse("a mount path", text, "neither / nor in or above /etc, /usr, /bin, /lib, /dev, /proc, /sys or /var/run/secrets"));
+            return Err(NameError::new(
+                "a mount path",
+                text,
+                "neither / nor in or above /etc, /usr, /bin, /lib, /dev, /proc, /sys or /var/run/secrets",
+            ));
         }
         Ok(MountPath(path))
     }
@@ -92,7 +92,7 @@ impl FromStr for Listen {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Listen, NameError> {
-        text.parse().map(Listen).map_err(|_| refuse("an address to listen on", text, "an IP address and a port, such as 0.0.0.0:8443"))
+        text.parse().map(Listen).map_err(|_| NameError::new("an address to listen on", text, "an IP address and a port, such as 0.0.0.0:8443"))
     }
 }
 
@@ -106,7 +106,7 @@ impl FromStr for Switch {
         match text {
             "on" => Ok(Switch(true)),
             "off" => Ok(Switch(false)),
-            _ => Err(refuse("a switch", text, "on or off")),
+            _ => Err(NameError::new("a switch", text, "on or off")),
         }
     }
 }
@@ -121,7 +121,7 @@ impl FromStr for PullPolicy {
             .into_iter()
             .find(|known| *known == text)
             .map(PullPolicy)
-            .ok_or_else(|| refuse("an image pull policy", text, "Always, IfNotPresent or Never"))
+            .ok_or_else(|| NameError::new("an image pull policy", text, "Always, IfNotPresent or Never"))
     }
 }
 
@@ -134,7 +134,7 @@ impl FromStr for Host {
     fn from_str(text: &str) -> Result<Host, NameError> {
         match format!("https://{text}").parse::<VaultUrl>() {
             Ok(url) if !text.ends_with('/') => Ok(Host(url.authority())),
-            _ => Err(refuse("a host", text, "a DNS name, perhaps with :port, without https:// and path")),
+            _ => Err(NameError::new("a host", text, "a DNS name, perhaps with :port, without https:// and path")),
         }
     }
 }
@@ -148,7 +148,7 @@ impl FromStr for HttpsOrigin {
     fn from_str(text: &str) -> Result<HttpsOrigin, NameError> {
         match text.parse::<VaultUrl>() {
             Ok(url) => Ok(HttpsOrigin(url.to_string())),
-            Err(_) => Err(refuse("an https address", text, "https://, a host and perhaps a port: no user, path or query")),
+            Err(_) => Err(NameError::new("an https address", text, "https://, a host and perhaps a port: no user, path or query")),
         }
     }
 }
@@ -163,7 +163,7 @@ impl FromStr for HttpOrigin {
         let https = text.replacen("http://", "https://", 1);
         match https.parse::<HttpsOrigin>() {
             Ok(_) => Ok(HttpOrigin(text.trim_end_matches('/').to_owned())),
-            Err(_) => Err(refuse("an http address", text, "http:// or https://, a host and perhaps a port: no user, path or query")),
+            Err(_) => Err(NameError::new("an http address", text, "http:// or https://, a host and perhaps a port: no user, path or query")),
         }
     }
 }

@@ -150,7 +150,7 @@ impl FromStr for RefusalWords {
             "rbac" => Ok(RefusalWords::Rbac),
             "policy" => Ok(RefusalWords::Policy),
             "denied" => Ok(RefusalWords::Denied),
-            _ => Err(NameError { kind: "a way to refuse", written: text.to_owned(), rule: "rbac, policy or denied" }),
+            _ => Err(NameError::new("a way to refuse", text, "rbac, policy or denied")),
         }
     }
 }
