@@ -1,0 +1,66 @@
+//! Where the programs are: a folder as envtest's users have it, or our own build.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Ends a program when standard input closes, whoever held the other end and however that ended.
+const UNTIL_STDIN_CLOSES: &str = r#""$@" </dev/null & child=$!; cat >/dev/null; kill -9 $child 2>/dev/null; wait"#;
+
+/// The four programs.
+pub(super) enum Programs {
+    /// `KUBEBUILDER_ASSETS`: one file for each.
+    Assets(PathBuf),
+    /// What `tests/kube/build` made: one for all, with subcommands.
+    Built(PathBuf),
+}
+
+/// The names in a folder of assets, and as subcommands of our own binary.
+const NAMES: [(&str, &str); 4] =
+    [("etcd", "etcd"), ("kube-apiserver", "apiserver"), ("kube-controller-manager", "controllers"), ("kubectl", "kubectl")];
+
+impl Programs {
+    /// Builds them where there is no other way. The error is one line for whoever has to install something.
+    pub(super) fn find() -> Result<Programs, String> {
+        if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS") {
+            let folder = PathBuf::from(folder);
+            let missing: Vec<&str> = NAMES.map(|(name, _)| name).into_iter().filter(|name| !folder.join(name).is_file()).collect();
+            return match &missing[..] {
+                [] => Ok(Programs::Assets(folder)),
+                missing => Err(format!(
+                    "KUBEBUILDER_ASSETS={} lacks {}: put them there from the same Kubernetes release, or unset it and install Go",
+                    folder.display(),
+                    missing.join(", ")
+                )),
+            };
+        }
+        let build = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kube/build");
+        let output = Command::new(build).stdin(Stdio::null()).output().map_err(|error| format!("{build}: {error}"))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(Programs::Built(text(&output.stdout).into())) } else { Err(text(&output.stderr)) }
+    }
+
+    /// A server, by its name in a folder of assets. It ends when its standard input closes.
+    pub(super) fn server(&self, name: &str) -> Command {
+        match self {
+            Programs::Assets(folder) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", UNTIL_STDIN_CLOSES, "sh"]).arg(folder.join(name));
+                shell
+            }
+            Programs::Built(_) => self.program(name),
+        }
+    }
+
+    /// A program that ends by itself.
+    pub(super) fn program(&self, name: &str) -> Command {
+        match self {
+            Programs::Assets(folder) => Command::new(folder.join(name)),
+            Programs::Built(binary) => {
+                let (_, subcommand) = NAMES.iter().find(|(asset, _)| *asset == name).expect("one of the four");
+                let mut command = Command::new(binary);
+                command.arg(subcommand);
+                command
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Waiting for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
+
+/// Asks again and again until there is something; fails by naming what was waited for.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+    let (started, caller) = (Instant::now(), std::panic::Location::caller());
+    async move {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            assert!(started.elapsed() < PATIENCE, "{caller}: still no {what} after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+}
