@@ -1,6 +1,8 @@
 //! Ring 3: a real etcd, a real kube-apiserver, the controllers that make pods, and kubectl.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "files of tests hold no secrets")]
 
+mod admission;
 mod cluster;
 mod control_plane;

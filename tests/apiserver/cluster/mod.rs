@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test program uses its own part
 
 mod credentials;
+mod injector;
 mod process;
 mod programs;
 mod wait;
@@ -17,6 +18,8 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
+#[allow(unused_imports)] // each test program uses its own part
+pub(crate) use injector::{Injector, Loopback, OPTED_IN, Setup, registration};
 use process::{Folder, Server, free_port};
 use programs::Programs;
 pub(crate) use wait::until;

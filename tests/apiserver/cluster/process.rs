@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -21,9 +22,9 @@ impl Folder {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let path = tempfile::Builder::new().prefix("keyvault-injector-test-").tempdir_in(parent).unwrap().keep();
-        // The servers write until they are killed, and may do so for a moment longer than we live.
+        // The servers write until they are killed, and may do so for a moment longer than we live. A group of its own: Ctrl-C is not for it.
         let remove = r#"cat >/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$0" 2>/dev/null && sleep 0.2; [ -e "$0" ] || break; done"#;
-        let remover = Command::new("sh").arg("-c").arg(remove).arg(&path).stdin(Stdio::piped()).spawn().unwrap();
+        let remover = Command::new("sh").arg("-c").arg(remove).arg(&path).stdin(Stdio::piped()).process_group(0).spawn().unwrap();
         Folder { path, remover }
     }
 
