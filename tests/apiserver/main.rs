@@ -6,3 +6,6 @@
 mod admission;
 mod cluster;
 mod control_plane;
+#[path = "../support/emulator.rs"]
+mod emulator;
+mod journey;

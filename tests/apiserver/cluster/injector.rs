@@ -61,6 +61,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) tls: &'a str,
     /// Written as `tls.crt` and `tls.key`.
     pub(crate) loopback: Option<&'a Loopback>,
+    /// More of `agent`, in one line.
+    pub(crate) agent: &'a str,
     /// More lines of the configuration.
     pub(crate) config: &'a str,
     /// More lines under `server`, indented by two.
@@ -73,7 +75,7 @@ impl<'a> Setup<'a> {
     /// Serves with `loopback` from files.
     pub(crate) fn files(namespace: &'a str, loopback: &'a Loopback) -> Setup<'a> {
         let tls = "{certFile: FOLDER/tls.crt, keyFile: FOLDER/tls.key}";
-        Setup { namespace, tls, loopback: Some(loopback), config: "", server: "", token: None }
+        Setup { namespace, tls, loopback: Some(loopback), agent: "", config: "", server: "", token: None }
     }
 }
 
@@ -88,7 +90,8 @@ impl Injector {
         }
         let tls = setup.tls.replace("FOLDER", &folder.path().display().to_string());
         let server = format!("server:\n  listen: 127.0.0.1:0\n  healthListen: 127.0.0.1:0\n  drainDelay: 500ms\n  tls: {tls}\n{}", setup.server);
-        fs::write(file("config.yaml"), format!("agent: {{image: registry.example/keyvault-injector:0.1.0}}\n{server}{}", setup.config)).unwrap();
+        let agent = format!("agent: {{image: registry.example/keyvault-injector:0.1.0, {}}}\n", setup.agent);
+        fs::write(file("config.yaml"), format!("{agent}{server}{}", setup.config)).unwrap();
         let kubeconfig = cluster.kubeconfig_for(folder.path(), setup.namespace, setup.token);
 
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
