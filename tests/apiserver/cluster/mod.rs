@@ -51,12 +51,12 @@ impl Cluster {
     /// The one of this test program. Each test takes its own namespaces, and its own names for what has none.
     pub(crate) async fn shared() -> &'static Cluster {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
-        tokio::task::spawn_blocking(|| SHARED.get_or_init(Cluster::start)).await.unwrap()
+        blocking(|| SHARED.get_or_init(Cluster::start)).await
     }
 
     /// One of the test's own, for what would disturb others: to install the product as a whole, to stop the API server.
     pub(crate) async fn own() -> Cluster {
-        tokio::task::spawn_blocking(Cluster::start).await.unwrap()
+        blocking(Cluster::start).await
     }
 
     fn start() -> Cluster {
@@ -137,7 +137,7 @@ impl Cluster {
         let mut command = self.programs.program("kubectl");
         command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("HOME", self.folder.path());
         let input = input.to_owned();
-        tokio::task::spawn_blocking(move || process::run(command, &input)).await.unwrap()
+        blocking(move || process::run(command, &input)).await
     }
 
     /// The audit log: one JSON event a line, of creations of pods only.
@@ -155,6 +155,11 @@ impl Cluster {
         let server = start_api_server(&self.programs, &self.folder, self.port, self.etcd_port).expect("the API server comes back");
         *self.api_server.lock().unwrap() = Some(server);
     }
+}
+
+/// Off the runtime's thread. A failure is told once, in its own words.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
 }
 
 /// What a program said, and whether it was content.
