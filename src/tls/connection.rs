@@ -27,8 +27,8 @@ pub(super) enum Course {
     Serving,
     /// Each answer closes its connection.
     Closing,
-    /// Idle connections close at once.
-    Finishing,
+    /// The port is closed, and idle connections are left to their peers: whoever closes one may lose what the other has just sent on it.
+    Leaving,
 }
 
 /// Serves one connection to its end.
@@ -52,13 +52,11 @@ where
     });
     let io = TokioIo::new(Timed { io, clock: Arc::clone(&clock) });
     let mut connection = pin!(http1::Builder::new().header_read_timeout(None).max_buf_size(limits.buffer).serve_connection(io, handler));
-    let mut finishing = pin!(finishing(course.clone()));
+    let mut leaving = pin!(leaving(course.clone()));
     let mut timer = pin!(sleep_until(clock.deadline()));
-    let mut asked = false;
     poll_fn(|cx| {
-        if !asked && finishing.as_mut().poll(cx).is_ready() {
-            asked = true;
-            connection.as_mut().graceful_shutdown();
+        if !clock.is_leaving() && leaving.as_mut().poll(cx).is_ready() {
+            clock.leave();
         }
         // A peer that breaks off or sends no HTTP concerns nobody: the result says nothing that the peer does not know.
         if connection.as_mut().poll(cx).is_ready() {
@@ -72,15 +70,15 @@ where
     .await;
 }
 
-async fn finishing(mut course: watch::Receiver<Course>) {
-    // Without a sender there is no server: the same as finishing.
-    let _ = course.wait_for(|course| *course == Course::Finishing).await;
+async fn leaving(mut course: watch::Receiver<Course>) {
+    // Without a sender there is no server: the same as leaving.
+    let _ = course.wait_for(|course| *course == Course::Leaving).await;
 }
 
 /// What a connection is doing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing has been heard since the last answer.
+    /// Nothing has been heard since the handshake or the last answer.
     Idle,
     /// A request has begun and its head is not complete.
     Head,
@@ -91,34 +89,53 @@ enum Phase {
 /// How long the present phase may last.
 struct Clock {
     limits: Limits,
-    now: Mutex<(Phase, Instant)>,
+    now: Mutex<Now>,
+}
+
+/// What a connection is doing, since when, and whether the server is leaving.
+#[derive(Clone, Copy)]
+struct Now {
+    phase: Phase,
+    since: Instant,
+    leaving: bool,
 }
 
 impl Clock {
     fn new(limits: Limits) -> Clock {
-        Clock { now: Mutex::new((Phase::Idle, Instant::now() + limits.idle)), limits }
+        Clock { limits, now: Mutex::new(Now { phase: Phase::Idle, since: Instant::now(), leaving: false }) }
     }
 
     fn enter(&self, phase: Phase) {
-        let limit = match phase {
-            Phase::Idle => self.limits.idle,
-            Phase::Head => self.limits.head,
-            Phase::Exchange => self.limits.exchange,
-        };
-        *self.lock() = (phase, Instant::now() + limit);
+        let mut now = self.lock();
+        (now.phase, now.since) = (phase, Instant::now());
     }
 
     fn bytes_came(&self) {
-        if self.lock().0 == Phase::Idle {
+        if self.lock().phase == Phase::Idle {
             self.enter(Phase::Head);
         }
     }
 
-    fn deadline(&self) -> Instant {
-        self.lock().1
+    fn leave(&self) {
+        self.lock().leaving = true;
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Phase, Instant)> {
+    fn is_leaving(&self) -> bool {
+        self.lock().leaving
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = *self.lock();
+        let limit = match now.phase {
+            Phase::Idle if now.leaving => self.limits.release,
+            Phase::Idle => self.limits.idle,
+            Phase::Head => self.limits.head,
+            Phase::Exchange => self.limits.exchange,
+        };
+        now.since + limit
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -41,7 +41,10 @@ pub struct Limits {
     pub accept_pause: Duration,
     /// How long a stopping server keeps accepting, until all have heard that it is no longer ready.
     pub drain: Duration,
-    /// How long requests in flight may take after that.
+    /// How long a server that accepts no more leaves an idle connection to its peer, from the handshake or the last answer. The API server keeps
+    /// idle connections for 90 seconds: with more than that it is always the peer that closes, and no request is lost on its way to us.
+    pub release: Duration,
+    /// How long a request that came in at the last moment may take after that.
     pub finish: Duration,
 }
 
@@ -56,6 +59,7 @@ impl Default for Limits {
             buffer: 64 * 1024,
             accept_pause: Duration::from_millis(100),
             drain: Duration::from_secs(10),
+            release: Duration::from_secs(95),
             finish: Duration::from_secs(10),
         }
     }
@@ -129,17 +133,17 @@ impl Bound {
         self.address
     }
 
-    /// Serves until `stop` says `Drain` and everything has been answered, or until it says `Abort`.
+    /// Serves until `stop` says `Drain` and every peer has let go or been idle for long enough, or until it says `Abort`.
     ///
     /// # Errors
     /// [`Aborted`] where requests in flight were dropped.
     pub async fn run<H: Handler>(self, handler: H, stop: watch::Receiver<Stop>) -> Result<(), Aborted> {
-        let (course, finish) = (watch::channel(Course::Serving).0, self.limits.finish);
+        let (course, patience) = (watch::channel(Course::Serving).0, self.limits.release + self.limits.finish);
         let mut connections = JoinSet::new();
         let in_good_order = async {
             self.accept_until_drained(handler, stop.clone(), &course, &mut connections).await;
-            course.send_replace(Course::Finishing);
-            timeout(finish, async { while connections.join_next().await.is_some() {} }).await.map_err(|_| Aborted)
+            course.send_replace(Course::Leaving);
+            timeout(patience, async { while connections.join_next().await.is_some() {} }).await.map_err(|_| Aborted)
         };
         tokio::select! {
             biased;
@@ -156,6 +160,7 @@ impl Bound {
         course: &watch::Sender<Course>,
         connections: &mut JoinSet<()>,
     ) {
+        let serve = |stream| serve(stream, self.acceptor.clone(), handler.clone(), self.limits, course.subscribe());
         let mut drained = pin!(async {
             Stop::reached(Stop::Drain, stop).await;
             course.send_replace(Course::Closing);
@@ -164,12 +169,15 @@ impl Bound {
         loop {
             tokio::select! {
                 biased;
-                () = &mut drained => return,
+                () = &mut drained => break,
                 Some(_) = connections.join_next() => {}
                 stream = self.accept(), if connections.len() < self.limits.connections => {
-                    connections.spawn(serve(stream, self.acceptor.clone(), handler.clone(), self.limits, course.subscribe()));
+                    connections.spawn(serve(stream));
                 }
             }
+        }
+        for stream in backlog(self.listener) {
+            connections.spawn(serve(stream));
         }
     }
 
@@ -184,6 +192,29 @@ impl Bound {
             }
         }
     }
+}
+
+/// Closes the port, and hands out the connections that wait there: the kernel has told their peers that they stand, and would reset them.
+fn backlog(listener: TcpListener) -> Vec<TcpStream> {
+    let mut waiting = Vec::new();
+    let emptied = listener.into_std().and_then(|listener| {
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(true)?;
+                    waiting.push(TcpStream::from_std(stream)?);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // This one has left again.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    });
+    if let Err(error) = emptied {
+        tracing::warn!(%error, "connections that waited to be accepted are lost");
+    }
+    waiting
 }
 
 async fn serve<H: Handler>(stream: TcpStream, acceptor: TlsAcceptor, handler: H, limits: Limits, course: watch::Receiver<Course>) {

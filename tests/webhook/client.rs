@@ -52,7 +52,10 @@ impl Client {
     }
 
     pub(crate) async fn connect_by(address: SocketAddr, connector: &TlsConnector) -> std::io::Result<Client> {
-        let stream = TcpStream::connect(address).await?;
+        Client::over(TcpStream::connect(address).await?, connector).await
+    }
+
+    pub(crate) async fn over(stream: TcpStream, connector: &TlsConnector) -> std::io::Result<Client> {
         Ok(Client(connector.connect(ServerName::try_from("localhost").unwrap(), stream).await?))
     }
 

@@ -27,7 +27,7 @@ struct Server {
 }
 
 fn quick() -> Limits {
-    Limits { drain: Duration::ZERO, ..Limits::default() }
+    Limits { drain: Duration::ZERO, release: Duration::ZERO, ..Limits::default() }
 }
 
 async fn start(router: Router, limits: Limits) -> Server {
@@ -98,9 +98,11 @@ async fn a_stopping_server_keeps_accepting_then_finishes_what_has_begun() {
     let gate = Arc::new(Notify::new());
     let waiting = Arc::clone(&gate);
     let router = allowing().route("/slow", post(async move || waiting.notified().await));
-    let server = start(router, Limits { drain: Duration::from_secs(1), ..quick() }).await;
+    let server = start(router, Limits { drain: Duration::from_secs(1), ..Limits::default() }).await;
     let body = review().to_string();
     let mut old = server.client().await;
+    let mut idle = server.client().await;
+    assert!(!idle.post(body.as_bytes()).await.closes());
     let mut slow = server.client().await;
     slow.send(b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await;
     assert!(!old.post(body.as_bytes()).await.closes());
@@ -116,11 +118,41 @@ async fn a_stopping_server_keeps_accepting_then_finishes_what_has_begun() {
     while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
+    // An idle connection is not ours to close: what it still brings is answered.
+    let answer = idle.post(body.as_bytes()).await;
+    assert_eq!((answer.status(), answer.closes()), ("200", true));
     assert!(!server.running.is_finished());
     gate.notify_one();
     let answer = slow.answer().await.unwrap();
     assert_eq!((answer.status(), answer.closes()), ("200", true));
     assert_eq!(server.running.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_stopping_server_answers_those_that_wait_to_be_accepted() {
+    let server = start(allowing(), Limits { connections: 1, drain: Duration::ZERO, ..Limits::default() }).await;
+    let first = server.client().await;
+    // The one place is taken: to these the kernel alone has answered.
+    let waiting = [(); 3].map(|()| TcpStream::connect(server.address));
+    let waiting = futures::future::try_join_all(waiting).await.unwrap();
+    server.stop.send_replace(Stop::Drain);
+    for stream in waiting {
+        let mut client = Client::over(stream, &connector(&server.signed.ca, &["http/1.1"])).await.unwrap();
+        let answer = client.post(review().to_string().as_bytes()).await;
+        assert_eq!((answer.status(), answer.closes()), ("200", true));
+    }
+    assert!(TcpStream::connect(server.address).await.is_err(), "the port is closed");
+    drop(first);
+    assert_eq!(server.running.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_stopping_server_waits_for_idle_peers_only_so_long() {
+    let server = start(allowing(), Limits { drain: Duration::ZERO, release: Duration::from_millis(100), ..Limits::default() }).await;
+    let mut client = server.client().await;
+    assert_eq!(client.post(review().to_string().as_bytes()).await.status(), "200");
+    assert_eq!(server.stops().await, Ok(()));
+    client.is_hung_up_on().await;
 }
 
 #[tokio::test]

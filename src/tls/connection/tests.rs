@@ -126,16 +126,45 @@ async fn a_draining_server_answers_and_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finishing_server_closes_idle_connections_and_ends_exchanges_in_order() {
-    let mut idle = connect(Limits::default());
-    idle.asks_and_is_answered().await;
-    idle.course.send_replace(Course::Finishing);
-    assert_eq!(idle.hangs_up_after().await, 0);
+async fn a_leaving_server_answers_what_an_idle_connection_still_brings() {
+    for pause in [0, 1, 93] {
+        let mut peer = connect(Limits::default());
+        peer.asks_and_is_answered().await;
+        peer.course.send_replace(Course::Closing);
+        peer.course.send_replace(Course::Leaving);
+        sleep(Duration::from_secs(pause)).await;
+        peer.send(REQUEST).await;
+        assert!(peer.answer().await.contains("connection: close\r\n"));
+        assert_eq!(peer.hangs_up_after().await, 0);
+    }
+}
 
+#[tokio::test(start_paused = true)]
+async fn a_leaving_server_hangs_up_once_the_peer_must_have_given_up() {
+    for (idle, left) in [(0, 95), (40, 55), (95, 0), (200, 0)] {
+        let mut peer = connect(Limits::default());
+        sleep(Duration::from_secs(7)).await;
+        peer.asks_and_is_answered().await;
+        sleep(Duration::from_secs(idle)).await;
+        peer.course.send_replace(Course::Leaving);
+        assert_eq!(peer.hangs_up_after().await, left, "idle for {idle} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_never_asked_is_idle_from_its_handshake() {
+    let peer = connect(Limits::default());
+    sleep(Duration::from_secs(30)).await;
+    peer.course.send_replace(Course::Leaving);
+    assert_eq!(peer.hangs_up_after().await, 65);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaving_server_ends_exchanges_in_order() {
     let mut busy = connect(Limits::default());
     busy.send(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
     sleep(Duration::from_secs(1)).await;
-    busy.course.send_replace(Course::Finishing);
+    busy.course.send_replace(Course::Leaving);
     assert!(busy.answer().await.contains("connection: close\r\n"));
     assert_eq!(busy.hangs_up_after().await, 0);
 }
