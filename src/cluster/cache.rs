@@ -3,50 +3,69 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-/// By namespace (empty for objects without one), then by name.
-pub(super) type Seen<T> = HashMap<Box<str>, HashMap<Box<str>, T>>;
+use tokio::sync::watch;
 
-/// The last complete picture; `None` until there has been one.
-pub(super) struct Cache<T>(RwLock<Option<Seen<T>>>);
+/// By key. Most objects carry nothing of ours and are kept as their key alone: that they exist is worth knowing, because a denial that rests on
+/// absence asks the API server first.
+pub(super) type Seen<T> = HashMap<Box<str>, Option<Box<T>>>;
 
-impl<T> Default for Cache<T> {
-    fn default() -> Cache<T> {
-        Cache(RwLock::new(None))
+/// One key for an object: namespace and name, or the name of an object without a namespace. No name has a slash in it.
+pub(super) fn key(namespace: Option<&str>, name: &str) -> Box<str> {
+    match namespace {
+        Some(namespace) => [namespace, "/", name].concat().into(),
+        None => name.into(),
     }
 }
 
-impl<T: Clone> Cache<T> {
+/// The last complete picture; `None` until there has been one.
+pub(super) struct Cache<T> {
+    seen: RwLock<Option<Seen<T>>>,
+    changed: watch::Sender<()>,
+}
+
+impl<T> Default for Cache<T> {
+    fn default() -> Cache<T> {
+        Cache { seen: RwLock::new(None), changed: watch::Sender::new(()) }
+    }
+}
+
+impl<T> Cache<T> {
     /// Whether there has been a complete picture. A broken watch does not take it away: old defaults are better than none.
     pub(super) fn filled(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.read(|_| ()).is_some()
     }
 
-    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(namespace)?.get(name).cloned()
+    /// What `look` makes of the picture, if there is one.
+    pub(super) fn read<R>(&self, look: impl FnOnce(&Seen<T>) -> R) -> Option<R> {
+        self.seen.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
+    }
+
+    /// What is kept of one object: `None` where there is no such object, `Some(None)` where it carries nothing of ours.
+    pub(super) fn get(&self, key: &str) -> Option<Option<T>>
+    where
+        T: Clone,
+    {
+        self.read(|seen| seen.get(key).map(Option::as_deref).map(Option::<&T>::cloned)).flatten()
     }
 
     /// Takes over a complete picture.
-    pub(super) fn fill(&self, seen: Seen<T>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    pub(super) fn fill(&self, mut seen: Seen<T>) {
+        seen.shrink_to_fit();
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        self.changed.send_replace(());
     }
 
     /// Changes the picture, if there is one.
     pub(super) fn change(&self, change: impl FnOnce(&mut Seen<T>)) {
-        if let Some(seen) = self.0.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Some(seen) = self.seen.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
             change(seen);
         }
+        self.changed.send_replace(());
     }
-}
 
-pub(super) fn put<T>(seen: &mut Seen<T>, namespace: &str, name: &str, value: T) {
-    seen.entry(namespace.into()).or_default().insert(name.into(), value);
-}
-
-pub(super) fn remove<T>(seen: &mut Seen<T>, namespace: &str, name: &str) {
-    if let Some(names) = seen.get_mut(namespace) {
-        names.remove(name);
-        if names.is_empty() {
-            seen.remove(namespace);
-        }
+    /// Learns of every later change.
+    #[expect(dead_code, reason = "the search for pods that slipped through comes next")]
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }

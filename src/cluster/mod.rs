@@ -14,18 +14,30 @@ use kube::{Api, Client};
 
 use crate::inject::{NamespaceDefaults, ServiceAccountDefaults};
 use crate::webhook::{Defaults, LookupError, PodDefaults, account_defaults, namespace_defaults};
-use cache::Cache;
+use cache::{Cache, key};
 use lookup::Lookups;
+use watch::Keeper;
 
 /// Why the cluster cannot be reached at all.
 #[derive(Debug, thiserror::Error)]
 #[error("no cluster to read namespaces and service accounts from: {0}")]
 pub struct ConnectError(#[from] kube::Error);
 
-/// Defaults from a cluster: two watches that keep our annotations only, and a question to the API server for what they have not seen yet.
+/// The label that opts a Namespace in, and the value that does.
+const OPT_IN: (&str, &str) = ("keyvault-injector.io/injection", "enabled");
+
+/// What is kept of a Namespace that carries something of ours.
+#[derive(Clone)]
+struct KnownNamespace {
+    #[expect(dead_code, reason = "the search for pods that slipped through comes next")]
+    opted_in: bool,
+    defaults: NamespaceDefaults,
+}
+
+/// Defaults from a cluster: two watches that keep what is ours only, and a question to the API server for what they have not seen yet.
 pub struct ClusterDefaults {
     client: Client,
-    namespaces: Cache<NamespaceDefaults>,
+    namespaces: Cache<KnownNamespace>,
     accounts: Cache<ServiceAccountDefaults>,
     lookups: Lookups,
 }
@@ -50,7 +62,13 @@ impl ClusterDefaults {
     pub async fn watch(self: Arc<Self>) {
         let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
         let accounts: Api<PartialObjectMeta<ServiceAccount>> = Api::all(self.client.clone());
-        join(watch::follow(namespaces, &self.namespaces, read_namespace), watch::follow(accounts, &self.accounts, read_account)).await;
+        let mut keeps_namespaces = Keeper::new(&self.namespaces, keep_namespace);
+        let mut keeps_accounts = Keeper::new(&self.accounts, keep_account);
+        join(
+            watch::follow(namespaces, watch::all(), |event| keeps_namespaces.see(event)),
+            watch::follow(accounts, watch::all(), |event| keeps_accounts.see(event)),
+        )
+        .await;
     }
 }
 
@@ -60,12 +78,28 @@ impl Defaults for ClusterDefaults {
     }
 
     fn cached(&self, namespace: &str, account: &str) -> Option<PodDefaults> {
-        Some(PodDefaults { namespace: self.namespaces.get("", namespace)?, account: self.accounts.get(namespace, account)? })
+        let known = self.namespaces.get(namespace)?;
+        let account = self.accounts.get(&key(Some(namespace), account))?;
+        Some(PodDefaults {
+            namespace: known.map_or_else(|| namespace_defaults(namespace, []), |known| known.defaults),
+            account: account.unwrap_or_else(|| account_defaults([])),
+        })
     }
 
     fn fresh<'a>(&'a self, namespace: &'a str, account: &'a str) -> BoxFuture<'a, Result<PodDefaults, LookupError>> {
         self.lookups.get(namespace, account)
     }
+}
+
+fn keep_namespace(meta: &ObjectMeta) -> Option<KnownNamespace> {
+    let (label, value) = OPT_IN;
+    let opted_in = meta.labels.as_ref().and_then(|labels| labels.get(label)).is_some_and(|text| text == value);
+    let defaults = read_namespace(meta);
+    (opted_in || !defaults.annotations.is_empty()).then_some(KnownNamespace { opted_in, defaults })
+}
+
+fn keep_account(meta: &ObjectMeta) -> Option<ServiceAccountDefaults> {
+    Some(read_account(meta)).filter(|account| *account != account_defaults([]))
 }
 
 fn read_namespace(meta: &ObjectMeta) -> NamespaceDefaults {

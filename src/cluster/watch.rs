@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::ObjectMeta;
@@ -10,62 +11,87 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Error, Event, watcher};
 use kube::{Api, Resource};
 
-use super::cache::{Cache, Seen, put, remove};
+use super::cache::{Cache, Seen, key};
 
-/// Keeps `cache` like the cluster, for ever. Errors are logged, and retried with growing pauses.
-pub(super) async fn follow<K, T>(api: Api<PartialObjectMeta<K>>, cache: &Cache<T>, read: fn(&ObjectMeta) -> T)
+/// Before everything is read anew because the API server cannot go on from where the watch was.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Objects of a list that are held at once, where the API server cannot stream them: each may carry kilobytes that are dropped.
+const PAGE: u32 = 100;
+
+/// Everything of a kind, a page or one object at a time.
+pub(super) fn all() -> Config {
+    Config::default().page_size(PAGE)
+}
+
+/// Hands every event to `see`, for ever. Errors are logged, and retried with growing pauses.
+pub(super) async fn follow<K>(api: Api<PartialObjectMeta<K>>, config: Config, mut see: impl FnMut(Event<PartialObjectMeta<K>>))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
-    T: Clone,
 {
-    let mut config = Config::default().streaming_lists();
+    let mut streaming = true;
     loop {
-        let mut events = pin!(watcher(api.clone(), config.clone()).default_backoff());
-        let mut follower = Follower { cache, read, filling: Seen::new() };
+        let config = if streaming { config.clone().streaming_lists() } else { config.clone() };
+        let mut events = pin!(watcher(api.clone(), config).default_backoff());
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => follower.see(event),
-                Err(error) if cannot_stream_lists(&error) && config == Config::default().streaming_lists() => {
-                    config = Config::default();
+                Ok(event) => see(event),
+                // An API server without the WatchList feature calls the parameters of a streaming list invalid.
+                Err(error) if streaming && refused_with(&error, 422) => {
+                    streaming = false;
                     break;
                 }
-                Err(error) => tracing::warn!(kind = &*K::kind(&()), %error, "a watch was interrupted"),
+                Err(error) => {
+                    tracing::warn!(kind = &*K::kind(&()), %error, "a watch was interrupted");
+                    // The watcher starts over where the stream says 410, but not where the response does.
+                    if refused_with(&error, 410) {
+                        tokio::time::sleep(PAUSE).await;
+                        break;
+                    }
+                }
             }
         }
     }
 }
 
-/// An API server without the WatchList feature calls the parameters of a streaming list invalid.
-fn cannot_stream_lists(error: &Error) -> bool {
-    matches!(error, Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 422)
+fn refused_with(error: &Error, code: u16) -> bool {
+    matches!(error, Error::WatchStartFailed(kube::Error::Api(status)) if status.code == code)
 }
 
-struct Follower<'c, T> {
+/// Keeps a cache like the cluster.
+pub(super) struct Keeper<'c, T> {
     cache: &'c Cache<T>,
-    read: fn(&ObjectMeta) -> T,
+    read: fn(&ObjectMeta) -> Option<T>,
     filling: Seen<T>,
 }
 
-impl<T: Clone> Follower<'_, T> {
-    fn see<K>(&mut self, event: Event<PartialObjectMeta<K>>) {
+impl<'c, T> Keeper<'c, T> {
+    /// `read` says what to keep of an object that carries something of ours.
+    pub(super) fn new(cache: &'c Cache<T>, read: fn(&ObjectMeta) -> Option<T>) -> Keeper<'c, T> {
+        Keeper { cache, read, filling: Seen::new() }
+    }
+
+    pub(super) fn see<K>(&mut self, event: Event<PartialObjectMeta<K>>) {
         match event {
             Event::Init => self.filling = Seen::new(),
-            Event::InitApply(object) => put_object(&mut self.filling, &object.metadata, self.read),
-            Event::InitDone => self.cache.fill(std::mem::take(&mut self.filling)),
-            Event::Apply(object) => self.cache.change(|seen| put_object(seen, &object.metadata, self.read)),
-            Event::Delete(object) => {
-                let (namespace, name) = names(&object.metadata);
-                self.cache.change(|seen| remove(seen, namespace, name));
+            Event::InitApply(object) => {
+                let (key, kept) = self.reduce(&object.metadata);
+                self.filling.insert(key, kept);
             }
+            Event::InitDone => self.cache.fill(std::mem::take(&mut self.filling)),
+            Event::Apply(object) => {
+                let (key, kept) = self.reduce(&object.metadata);
+                self.cache.change(|seen| drop(seen.insert(key, kept)));
+            }
+            Event::Delete(object) => self.cache.change(|seen| drop(seen.remove(&key_of(&object.metadata)))),
         }
+    }
+
+    fn reduce(&self, meta: &ObjectMeta) -> (Box<str>, Option<Box<T>>) {
+        (key_of(meta), (self.read)(meta).map(Box::new))
     }
 }
 
-fn put_object<T>(seen: &mut Seen<T>, meta: &ObjectMeta, read: fn(&ObjectMeta) -> T) {
-    let (namespace, name) = names(meta);
-    put(seen, namespace, name, read(meta));
-}
-
-fn names(meta: &ObjectMeta) -> (&str, &str) {
-    (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+fn key_of(meta: &ObjectMeta) -> Box<str> {
+    key(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default())
 }

@@ -1,6 +1,7 @@
 //! Cluster caches against an API server that answers from a script. Time is paused: pauses between attempts pass at once.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,8 +25,12 @@ enum Reply {
     Following(Vec<Value>, broadcast::Receiver<Value>),
     /// Events, and then the end of the connection.
     Broken(Vec<Value>),
+    /// A piece of an event, and then an error of the connection.
+    Cut(String),
     /// Nothing.
     Silence,
+    /// No connection.
+    Away,
 }
 
 type Script = dyn Fn(&str, usize) -> Reply + Send + Sync;
@@ -54,7 +59,7 @@ impl Api {
         defaults
     }
 
-    async fn answer(self, request: Request<kube::client::Body>) -> Result<Response<Body>, Infallible> {
+    async fn answer(self, request: Request<kube::client::Body>) -> io::Result<Response<Body>> {
         let accept = request.headers()["accept"].to_str().unwrap();
         assert!(accept.contains("as=PartialObjectMetadata"), "whole objects were asked for: {accept}");
         let target = request.uri().path_and_query().unwrap().as_str().to_owned();
@@ -74,7 +79,11 @@ impl Api {
                 (200, Body::from_stream(lines(events).chain(later).chain(stream::pending())))
             }
             Reply::Broken(events) => (200, Body::from_stream(lines(events))),
+            Reply::Cut(piece) => {
+                (200, Body::from_stream(stream::iter([Ok(Bytes::from(piece)), Err(io::Error::from(io::ErrorKind::ConnectionReset))])))
+            }
             Reply::Silence => future::pending().await,
+            Reply::Away => return Err(io::ErrorKind::ConnectionRefused.into()),
         };
         Ok(Response::builder().status(status).header("content-type", "application/json").body(body).unwrap())
     }
@@ -133,7 +142,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(Duration::from_secs(120), held).await.unwrap_or_else(|_| panic!("{what} did not come about within two minutes"));
+    timeout(Duration::from_secs(1200), held).await.unwrap_or_else(|_| panic!("{what} did not come about within twenty minutes"));
 }
 
 fn vault_of(defaults: &ClusterDefaults) -> Option<String> {
@@ -221,6 +230,61 @@ async fn a_broken_watch_keeps_what_it_knew_and_recovers() {
     assert_eq!(vault_of(&defaults).as_deref(), Some("old"), "half a list is none");
     later.send(end_of_list()).unwrap();
     until("the new state", || vault_of(&defaults).as_deref() == Some("new")).await;
+}
+
+/// A watch that is cut, and cannot go on from where it was.
+async fn recovers_from(how: impl Fn(usize) -> Option<Reply> + Send + Sync + 'static) {
+    let api = Api::new(move |target, before| match (is_namespaces(target), before) {
+        (false, _) => Reply::Events(vec![event("ADDED", &web("c")), end_of_list()]),
+        (true, 0) => Reply::Broken(vec![event("ADDED", &payments("old")), event("ADDED", &object(None, "gone", &json!({}))), end_of_list()]),
+        (true, _) => how(before).unwrap_or_else(|| {
+            assert!(target.contains("sendInitialEvents=true"), "everything comes anew: {target}");
+            Reply::Events(vec![event("ADDED", &payments("new")), end_of_list()])
+        }),
+    });
+    let defaults = api.watched();
+    until("full caches", || defaults.filled()).await;
+    assert_eq!(vault_of(&defaults).as_deref(), Some("old"));
+    until("the new state", || vault_of(&defaults).as_deref() == Some("new")).await;
+    assert!(defaults.cached("gone", "web").is_none(), "what vanished meanwhile is forgotten");
+    assert!(api.asked().len() < 20, "it does not ask without pausing: {:?}", api.asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_starts_over_when_the_api_server_comes_back_with_another_history() {
+    // For more than five minutes nobody answers; then the answer itself, not an event in it, is 410.
+    recovers_from(|before| match before {
+        1..14 => Some(Reply::Away),
+        14 => Some(status(410, "Expired")),
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_cut_within_a_line_and_within_a_list_is_no_end() {
+    let gone = json!({"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "message": "gone", "reason": "Expired", "code": 410}});
+    recovers_from(move |before| match before {
+        1 => Some(Reply::Cut("{\"type\":\"MODIFIED\",\"object\":{\"meta".to_owned())),
+        2 => Some(Reply::Broken(vec![gone.clone()])),
+        3 => Some(Reply::Broken(vec![event("ADDED", &payments("half"))])),
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_without_anything_of_ours_are_known_to_exist() {
+    let api = Api::new(|target, _| {
+        let bare =
+            if is_namespaces(target) { object(None, "payments", &json!({"other.io/x": "y"})) } else { object(Some("payments"), "web", &json!({})) };
+        Reply::Events(vec![event("ADDED", &bare), end_of_list()])
+    });
+    let defaults = api.watched();
+    until("full caches", || defaults.filled()).await;
+    let known = defaults.cached("payments", "web").unwrap();
+    assert_eq!((known.namespace.name.as_str(), known.namespace.annotations.len()), ("payments", 0));
+    assert_eq!(known.account, ServiceAccountDefaults { found: true, ..ServiceAccountDefaults::default() });
 }
 
 #[tokio::test(start_paused = true)]
