@@ -20,6 +20,8 @@ pub mod yaml_fields;
 #[cfg(feature = "webhook")]
 pub mod annotations;
 #[cfg(feature = "webhook")]
+pub mod installation;
+#[cfg(feature = "webhook")]
 pub mod reference;
 #[cfg(feature = "webhook")]
 pub mod template;

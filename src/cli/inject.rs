@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::config::{LoadError, load, read};
-use super::manifests::{Stream, StreamError, Target};
+use super::documents::{Stream, StreamError, Target};
 use crate::config::Config;
 use crate::inject::{Denial, Injection, inject};
 use crate::pod::PodView;
@@ -132,7 +132,7 @@ fn input(file: &Path) -> Result<String, InputError> {
 /// Namespaces and ServiceAccounts of the stream, then those of the files, which hold where both speak.
 fn defaults(stream: &Stream, files: &[PathBuf]) -> Result<FixedDefaults, InputError> {
     let mut defaults = FixedDefaults::default();
-    for value in stream.documents().iter().map(super::manifests::Document::value) {
+    for value in stream.documents().iter().map(super::documents::Document::value) {
         let source = |object: &Value| matches!(object["kind"].as_str(), Some("Namespace" | "ServiceAccount"));
         for object in std::iter::once(value).chain(value["items"].as_array().into_iter().flatten()).filter(|object| source(object)) {
             // A broken one is not this command's to judge: kubectl will.
@@ -187,7 +187,7 @@ impl Report {
 fn render(output: Output, stream: &Stream, before: &[Value], patches: &[Value]) -> Result<String, StreamError> {
     match output {
         Output::Yaml => stream.render(),
-        Output::Json => Ok(lines(stream.documents().iter().map(super::manifests::Document::value).filter(|value| !value.is_null()))),
+        Output::Json => Ok(lines(stream.documents().iter().map(super::documents::Document::value).filter(|value| !value.is_null()))),
         Output::Patch => Ok(lines(patches.iter())),
         Output::Diff => Ok(stream.documents().iter().zip(before).map(|(document, before)| diff(before, document.value())).collect()),
     }

@@ -1,13 +1,16 @@
 //! The operators' command line.
 
 mod config;
-mod manifests;
+mod documents;
 mod inject;
+mod manifests;
 mod webhook;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::names::is_dns_label;
 
 /// Brings Azure Key Vault secrets to annotated Kubernetes pods.
 #[derive(Debug, Parser)]
@@ -21,6 +24,8 @@ struct Cli {
 enum Command {
     /// Show what the webhook would do to manifests, without a cluster.
     Inject(inject::InjectArgs),
+    /// Print the manifests of an installation, ready for `kubectl apply -f -`.
+    Manifests(manifests::ManifestsArgs),
     /// Serve admission reviews.
     Webhook(webhook::WebhookArgs),
 }
@@ -30,6 +35,13 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Inject(args) => inject::run(&args),
+        Command::Manifests(args) => manifests::run(&args),
         Command::Webhook(args) => webhook::run(args),
     }
+}
+
+/// A namespace's name on the command line.
+fn namespace(text: &str) -> Result<String, String> {
+    let legal = (1..=63).contains(&text.len()) && is_dns_label(text);
+    if legal { Ok(text.to_owned()) } else { Err("not a namespace: lower-case letters, digits and inner hyphens, at most 63".to_owned()) }
 }

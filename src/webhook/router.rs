@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::request::Malformed;
 use super::reviewer::{NoAnswer, Reviewer};
+use crate::installation::REVIEW_PATH;
 
 /// What the router puts up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ struct Endpoint {
 pub fn router(reviewer: Reviewer, limits: Limits) -> Router {
     let room = Semaphore::new(limits.memory as usize);
     Router::new()
-        .route("/mutate", post(mutate))
+        .route(REVIEW_PATH, post(mutate))
         .method_not_allowed_fallback(|| async { Refusal::Method })
         .fallback(|| async { Refusal::Path })
         .with_state(Arc::new(Endpoint { reviewer, room, limits }))
