@@ -4,6 +4,7 @@ mod config;
 mod documents;
 mod inject;
 mod manifests;
+mod uninstall;
 mod webhook;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Inject(inject::InjectArgs),
     /// Print the manifests of an installation, ready for `kubectl apply -f -`.
     Manifests(manifests::ManifestsArgs),
+    /// Remove an installation from the cluster, what would block pods first.
+    Uninstall(uninstall::UninstallArgs),
     /// Serve admission reviews.
     Webhook(webhook::WebhookArgs),
 }
@@ -36,6 +39,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Inject(args) => inject::run(&args),
         Command::Manifests(args) => manifests::run(&args),
+        Command::Uninstall(args) => uninstall::run(&args),
         Command::Webhook(args) => webhook::run(args),
     }
 }

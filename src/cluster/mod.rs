@@ -2,6 +2,7 @@
 
 mod cache;
 mod lookup;
+mod uninstall;
 mod watch;
 
 use std::sync::Arc;
@@ -16,11 +17,12 @@ use crate::inject::{NamespaceDefaults, ServiceAccountDefaults};
 use crate::webhook::{Defaults, LookupError, PodDefaults, account_defaults, namespace_defaults};
 use cache::{Cache, key};
 use lookup::Lookups;
+pub use uninstall::{Step, UninstallError, uninstall};
 use watch::Keeper;
 
 /// Why the cluster cannot be reached at all.
 #[derive(Debug, thiserror::Error)]
-#[error("no cluster to read namespaces and service accounts from: {0}")]
+#[error("no cluster to talk to: {0}")]
 pub struct ConnectError(#[from] kube::Error);
 
 /// The label that opts a Namespace in, and the value that does.
