@@ -9,3 +9,6 @@ mod control_plane;
 #[path = "../support/emulator.rs"]
 mod emulator;
 mod journey;
+mod installation;
+mod overlays;
+mod uninstall;
