@@ -149,10 +149,12 @@ impl Part {
 
 fn refused(object: &str, error: kube::Error) -> UninstallError {
     let object = object.to_owned();
-    match error {
-        kube::Error::Api(status) if status.code == 403 => UninstallError::Forbidden { object, reason: status.message },
-        error => UninstallError::Failed { object, error },
+    if let kube::Error::Api(status) = &error
+        && status.code == 403
+    {
+        return UninstallError::Forbidden { object, reason: status.message.clone() };
     }
+    UninstallError::Failed { object, error }
 }
 
 async fn delete_namespace(client: &Client, name: &str) -> Result<Step, UninstallError> {
