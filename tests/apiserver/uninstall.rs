@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -181,8 +182,10 @@ async fn uninstalling_ends_what_a_webhook_that_is_gone_blocks_and_leaves_nothing
     assert!(refused.error.contains("cannot delete resource") && refused.error.contains("a cluster administrator"), "{}", refused.error);
     object(&cluster, "deployment", NAME).await;
 
+    let started = Instant::now();
     let uninstalled = uninstall(&cluster.kubeconfig(), &[]).await;
     assert!(uninstalled.success, "{}", uninstalled.error);
+    assert!(started.elapsed() >= Duration::from_secs(5), "other API servers need a moment to hear of it");
     let made = dry_run(&cluster, &namespace, &annotated()).await;
     assert!(made.success, "{made:?}");
     assert_eq!(uninstalled.lines[0], format!("mutatingwebhookconfiguration/{REGISTRATION} deleted"));
