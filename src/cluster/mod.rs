@@ -14,6 +14,7 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 
 use crate::inject::{NamespaceDefaults, ServiceAccountDefaults};
+use crate::installation::OPT_IN;
 use crate::webhook::{Defaults, LookupError, PodDefaults, account_defaults, namespace_defaults};
 use cache::{Cache, key};
 use lookup::Lookups;
@@ -24,9 +25,6 @@ use watch::Keeper;
 #[derive(Debug, thiserror::Error)]
 #[error("no cluster to talk to: {0}")]
 pub struct ConnectError(#[from] kube::Error);
-
-/// The label that opts a Namespace in, and the value that does.
-const OPT_IN: (&str, &str) = ("keyvault-injector.io/injection", "enabled");
 
 /// What is kept of a Namespace that carries something of ours.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::cluster::{Cluster, Loopback, OPTED_IN, Output, until};
+use crate::cluster::{Cluster, Injector, Loopback, OPTED_IN, Output, Setup, until};
 
 pub(crate) const NAME: &str = "keyvault-injector";
 pub(crate) const REGISTRATION: &str = "zz-keyvault-injector";
@@ -75,6 +75,16 @@ async fn the_base_installs_with_pods_that_restricted_admits() {
     assert_eq!((&service["port"], &service["targetPort"]), (&json!(443), &json!("webhook")));
 }
 
+#[tokio::test]
+async fn what_the_command_prints_for_another_namespace_is_accepted_too() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("elsewhere", &[]).await;
+    let arguments = ["manifests", "--namespace", &namespace, "--image", "registry.example/other@sha256:00"];
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_keyvault-injector")).args(arguments).output().unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    cluster.kubectl_with(&["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"], &printed).await.ok();
+}
+
 // === what our ServiceAccount may do ===
 
 /// Verb, API group, resource, namespace (empty: none, or all of them), name.
@@ -136,6 +146,15 @@ async fn our_service_account_may_do_what_it_needs_and_nothing_else() {
     for access in FORBIDDEN {
         assert!(!may_we(cluster, access).await, "{access:?} is too much");
     }
+}
+
+#[tokio::test]
+async fn a_replica_with_these_rights_becomes_ready() {
+    let cluster = installed().await;
+    let token = cluster.kubectl(&["-n", NAME, "create", "token", NAME]).await.ok();
+    let loopback = Loopback::new();
+    let injector = Injector::start(cluster, &Setup { token: Some(token.trim()), ..Setup::files(NAME, &loopback) }).await;
+    injector.ready().await;
 }
 
 /// A patch of the registration by our ServiceAccount.

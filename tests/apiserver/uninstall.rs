@@ -112,12 +112,12 @@ async fn create_all_the_time(cluster: &Cluster, namespace: &str, stop: &AtomicBo
     made
 }
 
-/// What a kubelet does to replicas whose Deployment is gone.
+/// Worse than what a kubelet does to replicas whose Deployment is gone: no drain, so that whoever still calls is refused.
 async fn stop_with_the_deployment(cluster: &Cluster, injector: &mut Injector) {
     let gone = async || (!cluster.kubectl(&["-n", NAME, "get", "deployment", NAME]).await.success).then_some(());
     until("end of the Deployment", gone).await;
-    injector.signal("TERM");
-    assert_eq!(injector.exit_code().await, Some(0));
+    injector.signal("KILL");
+    assert_eq!(injector.exit_code().await, None);
 }
 
 #[tokio::test]
