@@ -125,7 +125,8 @@ pub struct PodAnnotations<'a> {
     pub mirror: bool,
 }
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The annotation of a pod that the kubelet made from a file of its node.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
 impl<'de: 'a, 'a> Deserialize<'de> for PodAnnotations<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PodAnnotations<'a>, D::Error> {

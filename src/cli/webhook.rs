@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::config::{LoadError, load, read};
-use crate::cluster::{self, ClusterDefaults, ConnectError};
+use crate::cluster::{self, ClusterDefaults, ConnectError, SlippedThrough};
 use crate::config::{Config, TlsSource};
 use crate::tls::{self, Aborted, BindError, Bound, CertificateFiles, Certificates, FilesError, Reload, Stop};
 use crate::webhook::{Defaults, FixedDefaults, Health, Limits, ManifestError, Metrics, Reviewer, health_router, router, runtime};
@@ -158,14 +158,26 @@ impl Parts {
         tokio::spawn(raise_at_signals(stop, terminate, interrupt));
         tokio::spawn(axum::serve(self.health, health_router(health)).into_future());
         tokio::spawn(follow_files(self.files, self.certificates, Arc::clone(&metrics)));
-        if let Some(cluster) = self.watching {
-            tokio::spawn(cluster.watch());
-        }
+        let search = self.watching.map(|cluster| {
+            tokio::spawn(Arc::clone(&cluster).watch());
+            let search = SlippedThrough::new(cluster, Arc::clone(&metrics), &replica());
+            tokio::spawn(search.search(Stop::reached(Stop::Drain, stopping.clone())))
+        });
         let reviewer = Reviewer::new(self.config, self.defaults, metrics);
         self.bound.run(router(reviewer, Limits::default()), stopping).await?;
+        if let Some(search) = search {
+            // It has ended long ago, but for a drain that takes no time. A defect of it was logged.
+            let _ = search.await;
+        }
         tracing::info!("the webhook has answered everything and ends");
         Ok(())
     }
+}
+
+/// What this replica is called: by its manifest, or by the system.
+fn replica() -> String {
+    let name = std::env::var("POD_NAME").or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"));
+    name.map_or_else(|_| "webhook".to_owned(), |name| name.trim().to_owned())
 }
 
 async fn defaults(args: &WebhookArgs) -> Result<(Arc<dyn Defaults>, Option<Arc<ClusterDefaults>>), WebhookError> {

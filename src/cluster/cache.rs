@@ -64,7 +64,6 @@ impl<T> Cache<T> {
     }
 
     /// Learns of every later change.
-    #[expect(dead_code, reason = "the search for pods that slipped through comes next")]
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }

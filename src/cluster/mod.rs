@@ -1,10 +1,13 @@
 //! The cluster, as far as reviews need it: annotations of Namespaces and ServiceAccounts, watched and remembered. The only user of kube.
 
 mod cache;
+mod lease;
 mod lookup;
+mod slipped;
 mod uninstall;
 mod watch;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, join};
@@ -12,12 +15,14 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
+use tokio::sync::watch::Receiver;
 
 use crate::inject::{NamespaceDefaults, ServiceAccountDefaults};
 use crate::installation::OPT_IN;
 use crate::webhook::{Defaults, LookupError, PodDefaults, account_defaults, namespace_defaults};
 use cache::{Cache, key};
 use lookup::Lookups;
+pub use slipped::SlippedThrough;
 pub use uninstall::{Step, UninstallError, uninstall};
 use watch::Keeper;
 
@@ -29,7 +34,6 @@ pub struct ConnectError(#[from] kube::Error);
 /// What is kept of a Namespace that carries something of ours.
 #[derive(Clone)]
 struct KnownNamespace {
-    #[expect(dead_code, reason = "the search for pods that slipped through comes next")]
     opted_in: bool,
     defaults: NamespaceDefaults,
 }
@@ -69,6 +73,21 @@ impl ClusterDefaults {
             watch::follow(accounts, watch::all(), |event| keeps_accounts.see(event)),
         )
         .await;
+    }
+
+    /// The namespaces that are opted in, so far as is known; `None` until the caches have been filled once.
+    fn opted_in(&self) -> Option<HashSet<Box<str>>> {
+        let is = |known: &Option<Box<KnownNamespace>>| known.as_ref().is_some_and(|known| known.opted_in);
+        self.namespaces.read(|seen| seen.iter().filter(|(_, known)| is(known)).map(|(name, _)| name.clone()).collect())
+    }
+
+    /// Learns of every later change of a Namespace.
+    fn changes(&self) -> Receiver<()> {
+        self.namespaces.changes()
+    }
+
+    fn is_opted_in(&self, namespace: &str) -> bool {
+        self.namespaces.get(namespace).flatten().is_some_and(|known| known.opted_in)
     }
 }
 

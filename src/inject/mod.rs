@@ -22,6 +22,7 @@ use crate::annotations::{Annotations, Key};
 use crate::config::Config;
 use crate::pod::PodView;
 use findings::Findings;
+pub use reserved::AGENT;
 use sources::Sources;
 
 /// The annotations of the pod's Namespace that carry our prefix.

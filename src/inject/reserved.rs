@@ -1,7 +1,7 @@
 //! The names that belong to us in every pod.
 
 /// The name of the injected container.
-pub(super) const AGENT: &str = "keyvault-agent";
+pub const AGENT: &str = "keyvault-agent";
 /// The volume with the projected token.
 pub(super) const TOKEN_VOLUME: &str = "keyvault-token";
 /// What the volumes of views are called, alone or with `-2`, `-3` …; those of environment values come later.

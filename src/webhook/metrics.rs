@@ -21,6 +21,8 @@ pub struct Metrics {
     lookups: Family<[(&'static str, &'static str); 1], Counter>,
     reload_failures: Counter,
     certificate_expiry: Gauge,
+    uninjected_found: Counter,
+    uninjected: Gauge,
 }
 
 impl Default for Metrics {
@@ -36,6 +38,8 @@ impl Default for Metrics {
             lookups: Family::default(),
             reload_failures: Counter::default(),
             certificate_expiry: Gauge::default(),
+            uninjected_found: Counter::default(),
+            uninjected: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -53,6 +57,16 @@ impl Metrics {
         registry.register("namespace_problems", "Bad annotations of Namespaces met in reviews", self.namespace_problems.clone());
         registry.register("lookups", "Questions to the API server for what the caches lacked, by result", self.lookups.clone());
         registry.register("certificate_reload_failures", "Times the certificate files could not be served", self.reload_failures.clone());
+        registry.register(
+            "uninjected_pods_found",
+            "Pods found that ask for injection and run without it, each told by an Event",
+            self.uninjected_found.clone(),
+        );
+        registry.register(
+            "uninjected_pods",
+            "Pods that ask for injection and run without it, as the lease's holder sees them",
+            self.uninjected.clone(),
+        );
         let help = "When the certificate being served expires, in seconds since 1970";
         registry.register_with_unit("certificate_expiry", help, Unit::Seconds, self.certificate_expiry.clone());
     }
@@ -74,6 +88,16 @@ impl Metrics {
     /// The certificate files could not be served.
     pub fn certificate_reload_failed(&self) {
         self.reload_failures.inc();
+    }
+
+    /// One more pod was found that asks for injection and does not have it.
+    pub fn uninjected_pod_found(&self) {
+        self.uninjected_found.inc();
+    }
+
+    /// So many such pods are there now.
+    pub fn uninjected_pods(&self, count: usize) {
+        self.uninjected.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(super) fn answered(&self, outcome: &'static str) {

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "files of tests hold no secrets")]
 
 mod admission;
+mod caches;
 mod cluster;
 mod control_plane;
 #[path = "../support/emulator.rs"]
@@ -11,4 +12,5 @@ mod emulator;
 mod journey;
 mod installation;
 mod overlays;
+mod slipped;
 mod uninstall;
