@@ -4,6 +4,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Injector, Loopback, OPTED_IN, Setup, until};
+use crate::installation::{NAME, rights};
 
 const LOOKUPS: &str = "keyvault_injector_lookups_total{result=\"ok\"}";
 const FAILED: &str = "keyvault_injector_lookups_total{result=\"failed\"}";
@@ -62,11 +63,11 @@ async fn annotate(cluster: &Cluster, namespace: &str, vault: &str) {
 #[tokio::test]
 async fn reviews_that_need_nothing_new_are_answered_while_the_api_server_is_away() {
     let cluster = Cluster::own().await;
-    let home = cluster.namespace("injector", &[]).await;
+    let token = rights(&cluster).await;
     let payments = cluster.namespace("payments", &[OPTED_IN]).await;
     annotate(&cluster, &payments, "team-a").await;
     let loopback = Loopback::new();
-    let injector = Injector::start(&cluster, &Setup::files(&home, &loopback)).await;
+    let injector = Injector::start(&cluster, &Setup { token: Some(&token), ..Setup::files(NAME, &loopback) }).await;
     injector.ready().await;
     let asker = Asker::new(&injector, &loopback);
     assert!(asker.patch(&payments).await.contains("https://team-a.vault.azure.net"));

@@ -20,6 +20,14 @@ pub(crate) fn manifests(name: &str) -> String {
     format!("{}/manifests/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Our namespace and ServiceAccount with the rights of the base and nothing else of it; gives back a token.
+pub(crate) async fn rights(cluster: &Cluster) -> String {
+    cluster.kubectl(&["create", "namespace", NAME]).await.ok();
+    cluster.kubectl(&["apply", "-f", &manifests("base/rbac.yaml")]).await.ok();
+    until("default ServiceAccount", async || cluster.kubectl(&["-n", NAME, "get", "serviceaccount", "default"]).await.success.then_some(())).await;
+    cluster.kubectl(&["-n", NAME, "create", "token", NAME]).await.ok().trim().to_owned()
+}
+
 /// A cluster with the base in it, for the tests of this file.
 async fn installed() -> &'static Cluster {
     static INSTALLED: OnceCell<Cluster> = OnceCell::const_new();

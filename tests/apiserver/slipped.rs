@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Injector, Loopback, OPTED_IN, Setup, until};
+use crate::installation::{NAME, rights};
 
 const FOUND: &str = "keyvault_injector_uninjected_pods_found_total";
 const PRESENT: &str = "keyvault_injector_uninjected_pods";
@@ -94,23 +95,25 @@ async fn shows(injector: &Injector, metric: &str, value: f64) {
 #[tokio::test]
 async fn pods_that_slipped_through_are_told_once_whoever_holds_the_lease() {
     let cluster = Cluster::own().await;
-    let (home, payments) = (cluster.namespace("injector", &[OPTED_IN]).await, cluster.namespace("payments", &[OPTED_IN]).await);
-    let later = cluster.namespace("later", &[]).await;
+    let token = rights(&cluster).await;
+    let (label, value) = OPTED_IN;
+    cluster.kubectl(&["label", "namespace", NAME, &format!("{label}={value}")]).await.ok();
+    let (payments, later) = (cluster.namespace("payments", &[OPTED_IN]).await, cluster.namespace("later", &[]).await);
     left_out(&cluster, &payments).await;
-    create(&cluster, &home, &asking("b-elsewhere")).await;
+    create(&cluster, NAME, &asking("b-elsewhere")).await;
     create(&cluster, &later, &asking("b-before-the-label")).await;
     create(&cluster, &payments, &asking("b-bare")).await;
     let (of_deployment, set) = deployment(&cluster, &payments).await;
 
     let loopback = Loopback::new();
-    let setup = Setup::files(&home, &loopback);
+    let setup = Setup { token: Some(&token), ..Setup::files(NAME, &loopback) };
     let (first, second) = (Injector::start(&cluster, &setup).await, Injector::start(&cluster, &setup).await);
     let [holder, other] = holder_first(&first, &second).await;
     told_up_to(&cluster, &payments, &of_deployment).await;
     create(&cluster, &payments, &asking("c-while-watched")).await;
     let expected = ["b-bare", "c-while-watched", of_deployment.as_str()];
     assert_eq!(told_up_to(&cluster, &payments, "c-while-watched").await, expected);
-    assert!(told(&cluster, &home).await.is_empty() && told(&cluster, &later).await.is_empty());
+    assert!(told(&cluster, NAME).await.is_empty() && told(&cluster, &later).await.is_empty());
     shows(holder, PRESENT, 3.0).await;
     assert_eq!((holder.metric(FOUND).await, other.metric(FOUND).await, other.metric(PRESENT).await), (3.0, 0.0, 0.0));
 
@@ -119,7 +122,6 @@ async fn pods_that_slipped_through_are_told_once_whoever_holds_the_lease() {
     let text = cluster.kubectl(&["-n", &payments, "get", "events"]).await.ok();
     assert!(text.contains("pod/b-bare") && text.contains("Delete the pod and create it again: nothing else makes it anew."), "{text}");
 
-    let (label, value) = OPTED_IN;
     cluster.kubectl(&["label", "namespace", &later, &format!("{label}={value}")]).await.ok();
     assert_eq!(told_up_to(&cluster, &later, "b-before-the-label").await, ["b-before-the-label"]);
     cluster.kubectl(&["-n", &payments, "delete", "pod", "b-bare", "--grace-period=0", "--force"]).await.ok();
