@@ -47,7 +47,7 @@ rules:
     verbs: [get, list, watch]
   - apiGroups: [events.k8s.io]
     resources: [events]
-    verbs: [create, patch]
+    verbs: [create]
   - apiGroups: [admissionregistration.k8s.io]
     resources: [mutatingwebhookconfigurations]
     resourceNames: [{REGISTRATION}]
