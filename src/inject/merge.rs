@@ -14,7 +14,8 @@ pub(super) fn merge(there: &Value, wanted: &Value) -> Value {
 /// its secrets are there, `args` would make the agent refuse its own command line.
 const NEVER_KEPT: [&str; 5] = ["args", "restartPolicy", "restartPolicyRules", "lifecycle", "startupProbe"];
 
-/// As [`merge`], for the agent: an amount that we leave out on purpose would bind the whole pod, whoever wrote it.
+/// As [`merge`], for the agent: an amount that we leave out on purpose would bind the whole pod, whoever wrote it. Only a request of ephemeral
+/// storage binds nobody; a LimitRange adds it, and refuses the pod where it was taken away.
 pub(super) fn merge_agent(there: &Value, wanted: &Value) -> Value {
     let mut merged = merge(there, wanted);
     if let Some(fields) = merged.as_object_mut() {
@@ -23,7 +24,8 @@ pub(super) fn merge_agent(there: &Value, wanted: &Value) -> Value {
     for side in ["requests", "limits"] {
         let Some(amounts) = merged.get_mut("resources").and_then(|sides| sides.get_mut(side)).and_then(Value::as_object_mut) else { continue };
         let before = amounts.len();
-        amounts.retain(|name, _| !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || !wanted["resources"][side][name].is_null());
+        let binds = |name: &str| matches!((side, name), (_, "cpu" | "memory") | ("limits", "ephemeral-storage"));
+        amounts.retain(|name, _| !binds(name) || !wanted["resources"][side][name].is_null());
         if amounts.is_empty() && before > 0 {
             merged["resources"].as_object_mut().and_then(|sides| sides.shift_remove(side));
         }

@@ -4,7 +4,7 @@ use super::findings::Findings;
 use super::settings::Settings;
 use super::views::{Views, containers};
 use crate::annotations::Key;
-use crate::config::{Amounts, Resources};
+use crate::config::Resources;
 use crate::pod::{AmountsView, AnyQuantity, Container, PodView, ResourceView};
 use crate::quantity::Quantity;
 
@@ -24,6 +24,9 @@ pub(super) fn of_agent(pod: &PodView<'_>, settings: &Settings, views: &Views<'_>
     let volumes: u64 = views.views.iter().map(|view| volume_mebibytes(view.files.len())).sum();
     warn_small_consumers(views, volumes, findings);
     let mut resources = settings.resources.clone();
+    if !settings.resources_of_pod && is_best_effort(pod) {
+        leave_out(&mut resources, true, true);
+    }
     raise_memory(&mut resources, volumes, findings);
     limit_storage(pod, &mut resources, findings);
     check_order(&resources, findings);
@@ -68,18 +71,26 @@ fn leave_to_pod(pod: &PodView<'_>, resources: &mut Resources) {
         [&whole.requests, &whole.limits].into_iter().flatten().any(|amounts| pick(amounts).is_some())
     };
     let (cpu, memory) = (sets(|amounts| &amounts.cpu), sets(|amounts| &amounts.memory));
+    leave_out(resources, cpu, memory);
+}
+
+fn leave_out(resources: &mut Resources, cpu: bool, memory: bool) {
     for amounts in [&mut resources.requests, &mut resources.limits] {
-        clear(amounts, cpu, memory);
+        if cpu {
+            amounts.cpu = None;
+        }
+        if memory {
+            amounts.memory = None;
+        }
     }
 }
 
-fn clear(amounts: &mut Amounts, cpu: bool, memory: bool) {
-    if cpu {
-        amounts.cpu = None;
-    }
-    if memory {
-        amounts.memory = None;
-    }
+/// Whether nothing in the pod but ours asks for cpu or memory: an amount of ours would make it Burstable. Kubernetes counts 0 as nothing.
+fn is_best_effort(pod: &PodView<'_>) -> bool {
+    let sets = |amounts: &AmountsView| [&amounts.cpu, &amounts.memory].into_iter().flatten().any(|amount| amount.0.units() > 0);
+    let asks = |resources: &ResourceView| [&resources.requests, &resources.limits].into_iter().flatten().any(sets);
+    let of_containers = containers(pod).filter_map(|consumer| consumer.container.resources.as_ref());
+    !of_containers.chain(&pod.spec.resources).any(asks)
 }
 
 /// Whether every container but ours limits cpu and memory and requests as much.

@@ -24,6 +24,8 @@ pub(super) struct Settings {
     pub(super) file_mode_place: String,
     pub(super) deadline: Span,
     pub(super) resources: Resources,
+    /// Whether the pod itself says anything of them.
+    pub(super) resources_of_pod: bool,
     pub(super) log_level: LogLevel,
 }
 
@@ -46,6 +48,7 @@ pub(super) fn read(sources: &Sources<'_>, config: &Config, findings: &mut Findin
         file_mode_place: sources.place(Key::FileMode),
         deadline: sources.get::<Deadline>(Key::Deadline, findings).map_or(defaults.deadline, |deadline| deadline.0),
         resources: resources(sources, config, findings),
+        resources_of_pod: sources.pod.get(Key::AgentResources).is_some(),
         log_level: sources.of_pod(Key::AgentLogLevel, findings).unwrap_or(config.agent.log_level),
     }
 }
