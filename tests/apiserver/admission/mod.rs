@@ -1,6 +1,7 @@
 //! What the API server makes of our answers.
 
 mod acceptance;
+mod denials;
 
 use axum::http::Request;
 use kube::Client;
