@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
@@ -162,9 +160,9 @@ async fn the_audit_log_says_which_objects_a_pod_was_given_and_holds_nothing_secr
     let objects = "https://team-a.vault.azure.net/secrets/db-password \
         https://team-b.vault.azure.net/secrets/api-key/fa30baf29582406ca154583060b42e39";
     assert_eq!(annotations["inject.keyvault-injector.io/objects"], objects);
-
     let ours: Vec<&str> = annotations.keys().map(String::as_str).filter(|key| key.starts_with("patch.")).collect();
-    assert_eq!(ours, ["patch.webhook.admission.k8s.io/round_0_index_0"], "the second pass changes nothing");
+    // The index counts the registrations of other tests too. There is no round 1: the second pass changes nothing.
+    assert!(ours.len() == 1 && ours[0].starts_with("patch.webhook.admission.k8s.io/round_0_index_"), "{ours:?}");
     let patch: Value = serde_json::from_str(annotations[ours[0]].as_str().unwrap()).unwrap();
     let paths: Vec<&str> = patch["patch"].as_array().unwrap().iter().map(|operation| operation["path"].as_str().unwrap()).collect();
     let status = "/metadata/annotations/keyvault-injector.io~1status";

@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod denials;
+mod neighbours;
 
 use axum::http::Request;
 use kube::Client;
@@ -121,6 +122,21 @@ impl Scene {
 
     async fn dry_run(&self, pod: &Value) -> Result<Value, String> {
         self.send("api/v1/namespaces/NAMESPACE/pods", "?dryRun=All", pod).await
+    }
+
+    /// Asks the webhook itself, without an API server that reads and writes the pod: the response of the review.
+    async fn review(&self, pod: &Value) -> Value {
+        let request = json!({
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"}, "namespace": self.namespace, "operation": "CREATE", "object": pod,
+        });
+        let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}).to_string();
+        let ca = reqwest::Certificate::from_pem(self.loopback.ca.as_bytes()).unwrap();
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build().unwrap();
+        let url = format!("https://{}/mutate", self.injector.https);
+        let answer = client.post(url).header("content-type", "application/json").body(review).send().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        answer["response"].clone()
     }
 
     /// Creates a workload of [`workload`].
