@@ -1,7 +1,9 @@
 //! What the API server makes of our answers.
 
 mod acceptance;
+mod defaults;
 mod denials;
+mod fields;
 mod neighbours;
 
 use axum::http::Request;
@@ -110,10 +112,8 @@ impl Scene {
     async fn send(&self, path: &str, query: &str, object: &Value) -> Result<Value, String> {
         let uri = format!("/{path}{query}").replace("NAMESPACE", &self.namespace);
         let request = Request::post(uri).header("content-type", "application/json").body(object.to_string().into_bytes()).unwrap();
-        self.client.request(request).await.map_err(|error| match error {
-            kube::Error::Api(status) => status.message,
-            other => panic!("{other}"),
-        })
+        let answer = self.client.request(request).await;
+        answer.map_err(|error| if let kube::Error::Api(status) = error { status.message } else { panic!("{error}") })
     }
 
     async fn create(&self, pod: &Value) -> Result<Value, String> {
@@ -212,4 +212,30 @@ fn assert_injected(pod: &Value, consumers: &[&str]) {
 
 fn annotations(pod: &Value) -> &Map<String, Value> {
     pod["metadata"]["annotations"].as_object().unwrap()
+}
+
+/// A pod without anything of ours, and without what the API server makes up for each pod.
+fn without_ours(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    let keep = |list: &mut Value, keep: fn(&str) -> bool| {
+        if let Some(entries) = list.as_array_mut() {
+            entries.retain(|entry| keep(entry["name"].as_str().unwrap()));
+            if entries.is_empty() {
+                list.take();
+            }
+        }
+    };
+    let foreign = |name: &str| !name.starts_with("keyvault-");
+    keep(&mut pod["spec"]["initContainers"], foreign);
+    keep(&mut pod["spec"]["volumes"], foreign);
+    for list in ["initContainers", "containers"] {
+        pod["spec"][list].as_array_mut().into_iter().flatten().for_each(|container| keep(&mut container["volumeMounts"], foreign));
+    }
+    for made_up in ["uid", "creationTimestamp", "resourceVersion", "managedFields", "generation"] {
+        pod["metadata"].as_object_mut().unwrap().remove(made_up);
+    }
+    if let Some(annotations) = pod["metadata"]["annotations"].as_object_mut() {
+        annotations.retain(|key, _| !key.starts_with(PREFIX));
+    }
+    pod
 }
