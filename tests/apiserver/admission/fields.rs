@@ -74,6 +74,7 @@ async fn fields_of_a_kubernetes_to_come_survive() {
     let scene = Scene::new("unknown", &[]).await;
     let new = json!({"of": ["a", {"newer": "Kubernetes"}], "number": 1.5e300});
     let mut pod = pod("web");
+    pod["spec"]["securityContext"] = json!({"runAsGroup": 1000});
     pod["spec"]["volumes"] = json!([{"name": "cache", "emptyDir": {}}]);
     pod["spec"]["initContainers"] = json!([container("init")]);
     pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "cache", "mountPath": "/cache"}]);
