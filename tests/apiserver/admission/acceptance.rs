@@ -70,7 +70,7 @@ async fn what_a_limit_range_demands_of_every_container_ours_has_too() {
     let limits = json!([{"type": "Container", "default": {"cpu": "1", "memory": "256Mi"}, "min": {"ephemeral-storage": "64Mi"}}]);
     let range = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "all"}, "spec": {"limits": limits}});
     scene.send("api/v1/namespaces/NAMESPACE/limitranges", "", &range).await.unwrap();
-    let in_force = async || (scene.dry_run(&opted_out(&pod("web"))).await.unwrap()["status"]["qosClass"] == "Guaranteed").then_some(());
+    let in_force = async || (scene.dry_run(&opted_out(&pod("web"))).await.ok()?["status"]["qosClass"] == "Guaranteed").then_some(());
     until("limit range in force", in_force).await;
     let made = scene.dry_run(&pod("web")).await.unwrap();
     assert_injected(&made, &["app"]);
