@@ -169,13 +169,17 @@ pub struct ServerConfig {
     pub drain_delay: Duration,
     /// Where the serving certificate comes from.
     pub tls: TlsSource,
+    /// The name of our MutatingWebhookConfiguration.
+    pub registration: String,
+    /// The name of the Service in front of us, in our own namespace.
+    pub service: String,
 }
 
 /// Where the serving certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsSource {
     /// Made and renewed by ourselves, kept in a Secret (in a cluster only).
-    SelfManaged,
+    SelfManaged(SelfManaged),
     /// PEM files, re-read on a timer.
     Files {
         /// Leaf first, then its chain.
@@ -183,6 +187,24 @@ pub enum TlsSource {
         /// Its private key.
         key_file: PathBuf,
     },
+}
+
+/// How certificates of our own are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelfManaged {
+    /// Of a serving certificate; it is renewed at two thirds of it. Whole seconds.
+    pub leaf_lifetime: Duration,
+    /// Of a CA: at least three times that of a leaf. Whole seconds.
+    pub ca_lifetime: Duration,
+    /// DNS names and IP addresses beside the Service's, in their canonical spelling.
+    pub names: Vec<String>,
+}
+
+impl Default for SelfManaged {
+    /// Thirty days, a year, and the Service's name alone.
+    fn default() -> SelfManaged {
+        SelfManaged { leaf_lifetime: Duration::from_hours(30 * 24), ca_lifetime: Duration::from_hours(365 * 24), names: Vec::new() }
+    }
 }
 
 /// What annotations may ask for.

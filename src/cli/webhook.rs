@@ -201,7 +201,7 @@ async fn defaults(args: &WebhookArgs) -> Result<(Arc<dyn Defaults>, Option<Arc<C
 /// The one place that says which sources of certificates there are.
 fn certificate_files(config: &Config) -> Result<CertificateFiles, WebhookError> {
     match &config.server.tls {
-        TlsSource::SelfManaged => Err(WebhookError::SelfManaged),
+        TlsSource::SelfManaged(_) => Err(WebhookError::SelfManaged),
         TlsSource::Files { cert_file, key_file } => Ok(CertificateFiles { cert_file: cert_file.clone(), key_file: key_file.clone() }),
     }
 }

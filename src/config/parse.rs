@@ -4,10 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::texts::{Deadline, Host, HttpOrigin, HttpsOrigin, Listen, MountPath, PullPolicy, Switch};
-use super::{
-    AgentConfig, Amounts, Config, ConfigError, Defaults, Features, IdentityKind, Policy, PolicyMode, Refresh, Resources, ServerConfig, TlsSource,
-};
+use super::texts::{Deadline, Host, HttpOrigin, HttpsOrigin, Listen, MountPath, PullPolicy, ServiceName, Subdomain, Switch};
+use super::{AgentConfig, Amounts, Config, ConfigError, Defaults, Features, IdentityKind, Policy, PolicyMode, Refresh, Resources, ServerConfig};
 use crate::cloud::Cloud;
 use crate::duration::Span;
 use crate::names::{AbsolutePath, LogLevel};
@@ -15,6 +13,8 @@ use crate::quantity::Quantity;
 use crate::texts::Image;
 use crate::yaml::{Kind, Node};
 use crate::yaml_fields::{Fields, Problems, parse_node};
+
+mod tls;
 
 impl Config {
     /// Reads the operator's file; `file` is its name, for messages only.
@@ -167,29 +167,9 @@ fn server(fields: &mut Fields<'_>, problems: &mut Problems) -> ServerConfig {
         listen: fields.parse::<Listen>("listen", problems).map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8443)), |listen| listen.0),
         health_listen: fields.parse::<Listen>("healthListen", problems).map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8080)), |listen| listen.0),
         drain_delay: fields.parse::<Span>("drainDelay", problems).map_or(Duration::from_secs(10), Span::get),
-        tls: tls(fields, problems),
-    }
-}
-
-fn tls(fields: &mut Fields<'_>, problems: &mut Problems) -> TlsSource {
-    let Some(node) = fields.take("tls") else { return TlsSource::SelfManaged };
-    let path = fields.path("tls");
-    if node.text() == Some("selfManaged") {
-        return TlsSource::SelfManaged;
-    }
-    if node.text().is_some() {
-        problems.add(node, &path, "write selfManaged, or a map of certFile and keyFile");
-        return TlsSource::SelfManaged;
-    }
-    let Some(mut fields) = Fields::of(node, &path, problems) else { return TlsSource::SelfManaged };
-    let files = (fields.parse::<PathBuf>("certFile", problems), fields.parse::<PathBuf>("keyFile", problems));
-    fields.finish(problems);
-    match files {
-        (Some(cert_file), Some(key_file)) => TlsSource::Files { cert_file, key_file },
-        _ => {
-            problems.add(node, &path, "certFile and keyFile are both needed");
-            TlsSource::SelfManaged
-        }
+        tls: tls::source(fields, problems),
+        registration: fields.parse::<Subdomain>("registration", problems).map_or_else(|| "zz-keyvault-injector".to_owned(), |name| name.0),
+        service: fields.parse::<ServiceName>("service", problems).map_or_else(|| "keyvault-injector".to_owned(), |name| name.0),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Texts that stand in the file and in annotations alike, each parsed by its own rule.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::{IdentityKind, PolicyMode, Refresh};
 use crate::duration::Span;
-use crate::names::{AbsolutePath, NameError, VaultUrl};
+use crate::names::{AbsolutePath, NameError, VaultUrl, is_dns_label};
 
 /// The shortest time between two refreshes.
 const MIN_REFRESH: Span = Span::seconds(30);
@@ -93,6 +94,71 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Listen, NameError> {
         text.parse().map(Listen).map_err(|_| NameError::new("an address to listen on", text, "an IP address and a port, such as 0.0.0.0:8443"))
+    }
+}
+
+/// The lifetimes that a certificate may have.
+const LIFETIMES: std::ops::RangeInclusive<Span> = Span::seconds(3)..=Span::seconds(10 * 365 * 24 * 3600);
+
+/// How long a certificate lives. Certificates know whole seconds only.
+pub(super) struct Lifetime(pub(super) Duration);
+
+impl FromStr for Lifetime {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Lifetime, NameError> {
+        let span = text.parse::<Span>()?;
+        if LIFETIMES.contains(&span) && span.get().subsec_millis() == 0 {
+            return Ok(Lifetime(span.get()));
+        }
+        Err(NameError::new("the lifetime of a certificate", text, "whole seconds, from 3s to ten years (87600h)"))
+    }
+}
+
+fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(|label| (1..=63).contains(&label.len()) && is_dns_label(label))
+}
+
+/// What a certificate may be for: a DNS name, or an IP address in its canonical spelling.
+pub(super) struct CertificateName(pub(super) String);
+
+impl FromStr for CertificateName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<CertificateName, NameError> {
+        match text.parse::<IpAddr>() {
+            Ok(address) => Ok(CertificateName(address.to_string())),
+            Err(_) if is_subdomain(text) => Ok(CertificateName(text.to_owned())),
+            Err(_) => Err(NameError::new("a name for a certificate", text, "an IP address, or a DNS name in lower case without a wildcard")),
+        }
+    }
+}
+
+/// The name of a cluster-wide object.
+pub(super) struct Subdomain(pub(super) String);
+
+impl FromStr for Subdomain {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Subdomain, NameError> {
+        if is_subdomain(text) {
+            return Ok(Subdomain(text.to_owned()));
+        }
+        Err(NameError::new("the name of a registration", text, "lower-case letters, digits, hyphens and dots, as in zz-keyvault-injector"))
+    }
+}
+
+/// The name of a Service.
+pub(super) struct ServiceName(pub(super) String);
+
+impl FromStr for ServiceName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<ServiceName, NameError> {
+        if (1..=63).contains(&text.len()) && is_dns_label(text) {
+            return Ok(ServiceName(text.to_owned()));
+        }
+        Err(NameError::new("the name of a Service", text, "1 to 63 lower-case letters, digits and hyphens, no hyphen first or last"))
     }
 }
 

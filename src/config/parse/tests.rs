@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::{SelfManaged, TlsSource};
 
 fn problems(text: &str) -> String {
     Config::parse(text, "config.yaml").unwrap_err().to_string()
@@ -9,7 +10,8 @@ fn an_empty_file_is_the_default() {
     let config = Config::parse("", "config.yaml").unwrap();
     assert_eq!(config, Config::default());
     assert_eq!(config.cloud, Cloud::public());
-    assert_eq!(config.server.tls, TlsSource::SelfManaged);
+    assert_eq!(config.server.tls, TlsSource::SelfManaged(SelfManaged::default()));
+    assert_eq!((config.server.registration.as_str(), config.server.service.as_str()), ("zz-keyvault-injector", "keyvault-injector"));
     assert_eq!((config.defaults.mount_path.as_str(), config.defaults.deadline.to_string().as_str()), ("/keyvault", "2m"));
     assert!(config.excluded_containers.contains(&"istio-proxy".to_owned()));
 }
@@ -84,4 +86,49 @@ fn no_mount_hides_what_containers_need() {
     for path in ["/keyvault", "/etcetera", "/var/lib/app", "/mnt/secrets"] {
         assert!(path.parse::<MountPath>().is_ok(), "{path}");
     }
+}
+
+fn tls(text: &str) -> Result<TlsSource, String> {
+    Config::parse(&format!("server: {{tls: {text}}}"), "config.yaml").map(|config| config.server.tls).map_err(|error| error.to_string())
+}
+
+#[test]
+fn certificates_of_our_own_have_settings() {
+    let settings =
+        SelfManaged { leaf_lifetime: Duration::from_secs(6), ca_lifetime: Duration::from_secs(18), names: vec!["127.0.0.1".into(), "::1".into()] };
+    let text = "{selfManaged: {leafLifetime: 6s, caLifetime: 18s, names: [127.0.0.1, \"0:0:0:0:0:0:0:1\"]}}";
+    assert_eq!(tls(text), Ok(TlsSource::SelfManaged(settings)));
+    for (text, problem) in [
+        (
+            "{selfManaged: {leafLifetime: 6s, caLifetime: 17s}}",
+            "1:29: server.tls.selfManaged: caLifetime is 17 seconds, less than 3 times leafLifetime (6 seconds): raise it, or lower leafLifetime",
+        ),
+        (
+            "{selfManaged: {leafLifetime: 2s}}",
+            "1:44: server.tls.selfManaged.leafLifetime: \"2s\" is not the lifetime of a certificate: whole seconds, from 3s to ten years (87600h)",
+        ),
+        (
+            "{selfManaged: {leafLifetime: 4500ms}}",
+            "1:44: server.tls.selfManaged.leafLifetime: \"4500ms\" is not the lifetime of a certificate: whole seconds, from 3s to ten years (87600h)",
+        ),
+        (
+            "{selfManaged: {names: ['*.example']}}",
+            "1:38: server.tls.selfManaged.names[0]: \"*.example\" is not a name for a certificate: an IP address, or a DNS name in lower case without a wildcard",
+        ),
+        ("{selfManaged: {}, certFile: a}", "1:15: server.tls: selfManaged and files exclude each other: keep one"),
+        ("self-managed", "1:15: server.tls: write selfManaged, or a map of selfManaged, or of certFile and keyFile"),
+    ] {
+        assert_eq!(tls(text), Err(format!("config.yaml:{problem}")), "{text}");
+    }
+}
+
+#[test]
+fn names_in_the_cluster_are_checked() {
+    let config = Config::parse("server: {registration: aa.hook, service: hook}", "config.yaml").unwrap();
+    assert_eq!((config.server.registration.as_str(), config.server.service.as_str()), ("aa.hook", "hook"));
+    assert_eq!(
+        problems("server: {registration: A, service: a.b}"),
+        "config.yaml:1:24: server.registration: \"A\" is not the name of a registration: lower-case letters, digits, hyphens and dots, as in zz-keyvault-injector\n\
+         config.yaml:1:36: server.service: \"a.b\" is not the name of a Service: 1 to 63 lower-case letters, digits and hyphens, no hyphen first or last"
+    );
 }
