@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
@@ -13,13 +12,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::config::{LoadError, load, read};
-use crate::cluster::{self, ClusterDefaults, ConnectError, SlippedThrough};
-use crate::config::{Config, TlsSource};
-use crate::tls::{self, Aborted, BindError, Bound, CertificateFiles, Certificates, FilesError, Reload, Stop};
+use crate::cluster::{self, Client, ClusterDefaults, ConnectError, SlippedThrough};
+use crate::config::Config;
+use crate::tls::{self, Aborted, BindError, Bound, FilesError, Stop};
 use crate::webhook::{Defaults, FixedDefaults, Health, Limits, ManifestError, Metrics, Reviewer, health_router, router, runtime};
 
-/// How often certificate files are read again: well within the hours that a renewal leaves.
-const RELOAD_PERIOD: Duration = Duration::from_secs(30);
+mod certificates;
+
+use certificates::CertificateSource;
 
 /// Arguments of `webhook`.
 #[derive(Args, Debug)]
@@ -63,7 +63,7 @@ enum WebhookError {
     Manifest { file: PathBuf, error: ManifestError },
     #[error("--namespace and --service-account are read with --defaults files only")]
     UnusedManifests,
-    #[error("server.tls: selfManaged is not available yet: set server.tls.certFile and server.tls.keyFile")]
+    #[error("server.tls: selfManaged keeps certificates in a Secret of a cluster: set certFile and keyFile, or run with --defaults cluster")]
     SelfManaged,
     #[error(transparent)]
     Certificate(#[from] FilesError),
@@ -122,13 +122,11 @@ fn serve(args: WebhookArgs) -> Result<(), WebhookError> {
     runtime()?.block_on(async { Parts::build(args).await?.run().await })
 }
 
-/// Everything that is needed to serve: nothing can be missing any more.
+/// Everything that is needed to serve, but for a certificate that is still to be made.
 struct Parts {
-    bound: Bound,
     health: TcpListener,
     config: Config,
-    files: CertificateFiles,
-    certificates: Certificates,
+    certificates: CertificateSource,
     defaults: Arc<dyn Defaults>,
     watching: Option<Arc<ClusterDefaults>>,
 }
@@ -136,35 +134,43 @@ struct Parts {
 impl Parts {
     async fn build(args: WebhookArgs) -> Result<Parts, WebhookError> {
         let config = load(&args.config)?;
-        let (defaults, watching) = defaults(&args).await?;
-        let files = certificate_files(&config)?;
-        let certificates = Certificates::new(files.load()?);
-        let limits = tls::Limits { drain: config.server.drain_delay, ..tls::Limits::default() };
-        let bound = Bound::bind(config.server.listen, certificates.clone(), limits).await?;
+        let (defaults, cluster) = defaults(&args).await?;
+        let (client, watching) = cluster.unzip();
+        let certificates = CertificateSource::new(&config.server, client)?;
         let address = config.server.health_listen;
         let health = TcpListener::bind(address).await.map_err(|error| WebhookError::Health { address, error })?;
-        Ok(Parts { bound, health, config, files, certificates, defaults, watching })
+        Ok(Parts { health, config, certificates, defaults, watching })
     }
 
     async fn run(self) -> Result<(), WebhookError> {
         let (stop, stopping) = watch::channel(Stop::No);
-        let metrics = Arc::new(Metrics::default());
-        metrics.certificate_expires(self.certificates.not_after());
-        let health = Health { stop: stopping.clone(), defaults: Arc::clone(&self.defaults), metrics: Arc::clone(&metrics) };
+        let (metrics, awaited) = (Arc::new(Metrics::default()), watch::Sender::new(None));
+        let defaults = Arc::clone(&self.defaults);
+        let health = Health { stop: stopping.clone(), defaults, awaited: awaited.subscribe(), metrics: Arc::clone(&metrics) };
+        let health_address = self.health.local_addr()?;
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tracing::info!(https = %self.bound.local_addr(), health = %self.health.local_addr()?, "the webhook serves");
 
         // These end with the runtime, after the last answer: a stopping webhook still tells that it is alive and unready.
         tokio::spawn(raise_at_signals(stop, terminate, interrupt));
         tokio::spawn(axum::serve(self.health, health_router(health)).into_future());
-        tokio::spawn(follow_files(self.files, self.certificates, Arc::clone(&metrics)));
+        if let Some(cluster) = &self.watching {
+            tokio::spawn(Arc::clone(cluster).watch());
+        }
+        let supply = tokio::select! {
+            () = Stop::reached(Stop::Drain, stopping.clone()) => return Ok(()),
+            supply = self.certificates.first(&self.config.server, Arc::clone(&metrics), awaited) => supply,
+        };
+        let limits = tls::Limits { drain: self.config.server.drain_delay, ..tls::Limits::default() };
+        let bound = Bound::bind(self.config.server.listen, supply.certificates(), limits).await?;
+        tracing::info!(https = %bound.local_addr(), health = %health_address, "the webhook serves");
+        metrics.certificate_expires(supply.certificates().not_after());
+        tokio::spawn(supply.follow());
         let search = self.watching.map(|cluster| {
-            tokio::spawn(Arc::clone(&cluster).watch());
             let search = SlippedThrough::new(cluster, Arc::clone(&metrics), &replica());
             tokio::spawn(search.search(Stop::reached(Stop::Drain, stopping.clone())))
         });
         let reviewer = Reviewer::new(self.config, self.defaults, metrics);
-        self.bound.run(router(reviewer, Limits::default()), stopping).await?;
+        bound.run(router(reviewer, Limits::default()), stopping).await?;
         if let Some(search) = search {
             // It has ended long ago, but for a drain that takes no time. A defect of it was logged.
             let _ = search.await;
@@ -180,7 +186,8 @@ fn replica() -> String {
     name.map_or_else(|_| "webhook".to_owned(), |name| name.trim().to_owned())
 }
 
-async fn defaults(args: &WebhookArgs) -> Result<(Arc<dyn Defaults>, Option<Arc<ClusterDefaults>>), WebhookError> {
+/// Where defaults come from, and the cluster if that is one.
+async fn defaults(args: &WebhookArgs) -> Result<(Arc<dyn Defaults>, Option<(Client, Arc<ClusterDefaults>)>), WebhookError> {
     let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let manifests = || args.namespace.iter().chain(&args.service_account);
     let source = args.defaults.unwrap_or(if in_a_pod && manifests().next().is_none() { Source::Cluster } else { Source::Files });
@@ -188,37 +195,15 @@ async fn defaults(args: &WebhookArgs) -> Result<(Arc<dyn Defaults>, Option<Arc<C
         return Err(WebhookError::UnusedManifests);
     }
     if source == Source::Cluster {
-        let cluster = Arc::new(ClusterDefaults::new(cluster::connect().await?));
-        return Ok((Arc::clone(&cluster) as Arc<dyn Defaults>, Some(cluster)));
+        let client = cluster::connect().await?;
+        let cluster = Arc::new(ClusterDefaults::new(client.clone()));
+        return Ok((Arc::clone(&cluster) as Arc<dyn Defaults>, Some((client, cluster))));
     }
     let mut fixed = FixedDefaults::default();
     for file in manifests() {
         fixed.add(&read(file)?).map_err(|error| WebhookError::Manifest { file: file.clone(), error })?;
     }
     Ok((Arc::new(fixed), None))
-}
-
-/// The one place that says which sources of certificates there are.
-fn certificate_files(config: &Config) -> Result<CertificateFiles, WebhookError> {
-    match &config.server.tls {
-        TlsSource::SelfManaged(_) => Err(WebhookError::SelfManaged),
-        TlsSource::Files { cert_file, key_file } => Ok(CertificateFiles { cert_file: cert_file.clone(), key_file: key_file.clone() }),
-    }
-}
-
-async fn follow_files(files: CertificateFiles, certificates: Certificates, metrics: Arc<Metrics>) {
-    let report = |reload| match reload {
-        Reload::Unchanged => {}
-        Reload::Replaced => {
-            metrics.certificate_expires(certificates.not_after());
-            tracing::info!(expires = certificates.not_after(), "a new certificate serves");
-        }
-        Reload::Failed(error) => {
-            metrics.certificate_reload_failed();
-            tracing::error!(%error, "the certificate files cannot be served: the last good pair stays");
-        }
-    };
-    files.follow(certificates.clone(), RELOAD_PERIOD, report).await;
 }
 
 /// The first signal drains, the second ends at once.

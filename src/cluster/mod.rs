@@ -1,8 +1,11 @@
 //! The cluster, as far as reviews need it: annotations of Namespaces and ServiceAccounts, watched and remembered. The only user of kube.
 
 mod cache;
+mod certificates;
 mod lease;
 mod lookup;
+mod objects;
+mod registration;
 mod slipped;
 mod uninstall;
 mod watch;
@@ -12,9 +15,9 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, join};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::Api;
 use kube::api::ObjectMeta;
 use kube::core::PartialObjectMeta;
-use kube::{Api, Client};
 use tokio::sync::watch::Receiver;
 
 use crate::inject::{NamespaceDefaults, ServiceAccountDefaults};
@@ -25,6 +28,10 @@ use lookup::Lookups;
 pub use slipped::SlippedThrough;
 pub use uninstall::{Step, UninstallError, uninstall};
 use watch::Keeper;
+
+pub use certificates::SelfManagedCertificates;
+pub use kube::Client;
+pub use registration::follow_registration;
 
 /// Why the cluster cannot be reached at all.
 #[derive(Debug, thiserror::Error)]

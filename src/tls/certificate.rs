@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::validity::not_after;
+use super::validity::{Validity, validity};
 
 /// Why certificate and key cannot serve together.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum PairError {
 #[derive(Clone)]
 pub struct Pair {
     key: Arc<CertifiedKey>,
-    not_after: i64,
+    validity: Validity,
 }
 
 impl Pair {
@@ -45,16 +45,25 @@ impl Pair {
         let chain =
             CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().map_err(|error| PairError::Certificate(error.to_string()))?;
         let leaf = chain.first().ok_or_else(|| PairError::Certificate("it holds none".to_owned()))?;
-        let not_after = not_after(leaf).ok_or(PairError::Malformed)?;
+        let validity = validity(leaf).ok_or(PairError::Malformed)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| PairError::Key(error.to_string()))?;
         let key = CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(PairError::Mismatch)?;
-        Ok(Pair { key: Arc::new(key), not_after })
+        Ok(Pair { key: Arc::new(key), validity })
     }
 
     /// When the leaf expires, in seconds since 1970.
     #[must_use]
     pub fn not_after(&self) -> i64 {
-        self.not_after
+        self.validity.not_after
+    }
+
+    pub(super) fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Leaf first, then its chain; never empty.
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
     }
 }
 
@@ -77,7 +86,12 @@ impl Certificates {
     /// When the leaf being served expires, in seconds since 1970.
     #[must_use]
     pub fn not_after(&self) -> i64 {
-        self.0.load().not_after
+        self.0.load().not_after()
+    }
+
+    /// The pair being served.
+    pub(super) fn pair(&self) -> Pair {
+        (**self.0.load()).clone()
     }
 
     /// Whether `pair` has the very chain that is being served.

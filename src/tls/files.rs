@@ -6,7 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::certificate::{Certificates, Pair, PairError};
+use tokio::sync::watch;
+
+use super::certificate::{Pair, PairError};
+use super::gate::{Gate, Offer};
+use super::trust::Trust;
 
 /// The two PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +44,6 @@ pub enum FilesError {
     },
 }
 
-/// What one tick of the timer found.
-#[derive(Debug)]
-pub enum Reload {
-    /// The files hold what is being served.
-    Unchanged,
-    /// They hold another pair; it serves from now on.
-    Replaced,
-    /// They hold nothing that can serve; the last good pair stays.
-    Failed(FilesError),
-}
-
 impl CertificateFiles {
     /// Reads both files. A mismatch is read a second time: the first may have straddled a renewal.
     ///
@@ -71,26 +64,26 @@ impl CertificateFiles {
         })
     }
 
-    /// Re-reads the files every `period` and reports each tick, for ever.
-    pub async fn follow(self, certificates: Certificates, period: Duration, report: impl Fn(Reload)) {
+    /// Offers the files to `gate` at once, every `period` and whenever `trust` changes, and reports each time, for ever. Files that cannot be served
+    /// leave the last good pair where it is. `clock` tells the seconds since 1970.
+    pub async fn follow(
+        self,
+        gate: Gate,
+        mut trust: watch::Receiver<Trust>,
+        period: Duration,
+        clock: impl Fn() -> i64,
+        report: impl Fn(Result<Offer, FilesError>),
+    ) {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        ticks.tick().await; // the first one is immediate, and the pair has just been loaded
         loop {
-            ticks.tick().await;
-            report(self.reload(&certificates));
-        }
-    }
-
-    /// Two small files of a memory volume: not worth another thread.
-    fn reload(&self, certificates: &Certificates) -> Reload {
-        match self.load() {
-            Ok(pair) if certificates.serves(&pair) => Reload::Unchanged,
-            Ok(pair) => {
-                certificates.replace(pair);
-                Reload::Replaced
+            tokio::select! {
+                _ = ticks.tick() => {}
+                Ok(()) = trust.changed() => {}
             }
-            Err(error) => Reload::Failed(error),
+            // Two small files of a memory volume: not worth another thread.
+            let trust = trust.borrow().clone();
+            report(self.load().map(|pair| gate.offer(pair, &trust, clock())));
         }
     }
 }

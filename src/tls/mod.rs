@@ -6,11 +6,23 @@
 mod certificate;
 mod connection;
 mod files;
+mod gate;
+mod issue;
+mod keeper;
+mod rotation;
 mod server;
+mod state;
 mod stop;
+mod trust;
 mod validity;
 
 pub use certificate::{Certificates, Pair, PairError};
-pub use files::{CertificateFiles, FilesError, Reload};
+pub use files::{CertificateFiles, FilesError};
+pub use gate::{Gate, Offer};
+pub use issue::{IssueError, Issued, PrivateKey};
+pub use keeper::{KeepError, Keeper, Kept, Objects, Stored, View};
+pub use rotation::{Change, Step, Terms, step};
 pub use server::{Aborted, BindError, Bound, Handler, Limits};
+pub use state::{Data, Retired, State};
 pub use stop::Stop;
+pub use trust::{Distrust, Entry, Trust};

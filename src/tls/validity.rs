@@ -1,7 +1,14 @@
-//! When a certificate expires: the one field of X.509 that we read ourselves, in a dozen steps instead of a dozen dependencies.
+//! From when until when a certificate is valid: the one field of X.509 that we read ourselves, in a dozen steps instead of a dozen dependencies.
 
-/// The end of a DER certificate's validity in seconds since 1970; `None` where the bytes are not a certificate.
-pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
+/// A certificate's validity, both ends in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
+}
+
+/// The validity of a DER certificate; `None` where the bytes are not one.
+pub(super) fn validity(certificate: &[u8]) -> Option<Validity> {
     let mut certificate = Der(certificate);
     let mut to_be_signed = Der(Der(certificate.expect(SEQUENCE)?).expect(SEQUENCE)?);
     if to_be_signed.0.first() == Some(&EXPLICIT_VERSION) {
@@ -11,8 +18,10 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
     to_be_signed.expect(SEQUENCE)?; // signature algorithm
     to_be_signed.expect(SEQUENCE)?; // issuer
     let mut validity = Der(to_be_signed.expect(SEQUENCE)?);
-    validity.next()?; // not before
-    let (tag, text) = validity.next()?;
+    Some(Validity { not_before: time(validity.next()?)?, not_after: time(validity.next()?)? })
+}
+
+fn time((tag, text): (u8, &[u8])) -> Option<i64> {
     match tag {
         UTC_TIME => {
             let (year, rest) = digits(text, 2)?;
@@ -82,6 +91,10 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn not_after(certificate: &[u8]) -> Option<i64> {
+        validity(certificate).map(|validity| validity.not_after)
+    }
 
     fn certificate_until(year: i32, month: u8, day: u8) -> Vec<u8> {
         let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();

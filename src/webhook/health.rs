@@ -1,5 +1,6 @@
 //! The plain port: alive, ready, counters.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,12 +14,14 @@ use super::defaults::Defaults;
 use super::metrics::Metrics;
 use crate::tls::Stop;
 
-/// What readiness depends on. A certificate is not among it: without one there is no server to be ready.
+/// What readiness depends on.
 pub struct Health {
     /// Whether the process is on its way out.
     pub stop: watch::Receiver<Stop>,
     /// Whose caches must be filled first.
     pub defaults: Arc<dyn Defaults>,
+    /// What the serving certificate waits for, in words; `None` once the API server was seen to trust it.
+    pub awaited: watch::Receiver<Option<String>>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
 }
@@ -28,13 +31,16 @@ pub fn health_router(health: Health) -> Router {
     Router::new().route("/live", get(|| async { "alive\n" })).route("/ready", get(ready)).route("/metrics", get(metrics)).with_state(Arc::new(health))
 }
 
-async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) {
+async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Cow<'static, str>) {
+    let unready = |reason| (StatusCode::SERVICE_UNAVAILABLE, reason);
     if *health.stop.borrow() != Stop::No {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+        unready("stopping\n".into())
     } else if !health.defaults.filled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "namespaces and service accounts are still being read\n")
+        unready("namespaces and service accounts are still being read\n".into())
+    } else if let Some(awaited) = &*health.awaited.borrow() {
+        unready(format!("the serving certificate is not trusted yet: {awaited}\n").into())
     } else {
-        (StatusCode::OK, "ready\n")
+        (StatusCode::OK, "ready\n".into())
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Metrics {
     certificate_expiry: Gauge,
     uninjected_found: Counter,
     uninjected: Gauge,
+    certificate_renewals: Counter,
+    ca_bundle_repairs: Counter,
 }
 
 impl Default for Metrics {
@@ -40,6 +42,8 @@ impl Default for Metrics {
             certificate_expiry: Gauge::default(),
             uninjected_found: Counter::default(),
             uninjected: Gauge::default(),
+            certificate_renewals: Counter::default(),
+            ca_bundle_repairs: Counter::default(),
         };
         metrics.register();
         metrics
@@ -67,6 +71,8 @@ impl Metrics {
             "Pods that ask for injection and run without it, as the lease's holder sees them",
             self.uninjected.clone(),
         );
+        registry.register("certificate_renewals", "Serving certificates that this replica made", self.certificate_renewals.clone());
+        registry.register("ca_bundle_repairs", "Times this replica set caBundle in the registration", self.ca_bundle_repairs.clone());
         let help = "When the certificate being served expires, in seconds since 1970";
         registry.register_with_unit("certificate_expiry", help, Unit::Seconds, self.certificate_expiry.clone());
     }
@@ -98,6 +104,16 @@ impl Metrics {
     /// So many such pods are there now.
     pub fn uninjected_pods(&self, count: usize) {
         self.uninjected.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// This replica made a serving certificate.
+    pub fn certificate_renewed(&self) {
+        self.certificate_renewals.inc();
+    }
+
+    /// This replica set `caBundle` in the registration.
+    pub fn ca_bundle_repaired(&self) {
+        self.ca_bundle_repairs.inc();
     }
 
     pub(super) fn answered(&self, outcome: &'static str) {

@@ -190,5 +190,8 @@ async fn what_cannot_serve_ends_before_the_port_is_taken_and_says_why() {
     let self_managed = config(folder.path(), "selfManaged");
     let (ended, log) = refusal(&self_managed, &[]).await;
     assert_eq!(ended, Some(2), "{log}");
-    assert!(log.contains("server.tls: selfManaged is not available yet: set server.tls.certFile and server.tls.keyFile"), "{log}");
+    assert!(
+        log.contains("server.tls: selfManaged keeps certificates in a Secret of a cluster: set certFile and keyFile, or run with --defaults cluster"),
+        "{log}"
+    );
 }

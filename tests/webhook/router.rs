@@ -318,14 +318,18 @@ async fn probe(app: axum::Router, path: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn readiness_waits_for_the_caches_and_ends_with_the_first_wish_to_stop() {
+async fn readiness_waits_for_caches_and_trust_and_ends_with_the_first_wish_to_stop() {
     let (stop, stopping) = watch::channel(Stop::No);
+    let awaited = watch::Sender::new(Some("MutatingWebhookConfiguration x: it has not been read yet".to_owned()));
     let health = |cached: Option<PodDefaults>| {
         let source = Source { cached, fresh: Ok(PodDefaults::default()), asked: Arc::default() };
-        health_router(Health { stop: stopping.clone(), defaults: Arc::new(source), metrics: Arc::default() })
+        health_router(Health { stop: stopping.clone(), defaults: Arc::new(source), awaited: awaited.subscribe(), metrics: Arc::default() })
     };
     assert_eq!(probe(health(None), "/ready").await, (503, "namespaces and service accounts are still being read".to_owned()));
     let filled = health(Some(PodDefaults::default()));
+    let untrusted = "the serving certificate is not trusted yet: MutatingWebhookConfiguration x: it has not been read yet";
+    assert_eq!(probe(filled.clone(), "/ready").await, (503, untrusted.to_owned()));
+    awaited.send_replace(None);
     assert_eq!(probe(filled.clone(), "/ready").await, (200, "ready".to_owned()));
     stop.send_replace(Stop::Drain);
     assert_eq!(probe(filled.clone(), "/ready").await, (503, "stopping".to_owned()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
-use keyvault_injector::tls::{Aborted, BindError, Bound, CertificateFiles, Certificates, Limits, Pair, Reload, Stop};
+use keyvault_injector::tls::{Aborted, BindError, Bound, CertificateFiles, Certificates, FilesError, Gate, Limits, Offer, Pair, Stop, Trust};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
@@ -216,18 +216,22 @@ fn files_in(folder: &Path) -> CertificateFiles {
     CertificateFiles { cert_file: folder.join("tls.crt"), key_file: folder.join("tls.key") }
 }
 
-/// Follows files as fast as the clock goes and passes on what every tick found.
-fn follow(files: CertificateFiles, certificates: Certificates) -> mpsc::UnboundedReceiver<Reload> {
+type Report = Result<Offer, FilesError>;
+
+/// Follows files as fast as the clock goes, where nobody has to trust them first, and passes on what every tick found.
+fn follow(files: CertificateFiles, certificates: Certificates) -> mpsc::UnboundedReceiver<Report> {
     let (report, reports) = mpsc::unbounded_channel();
-    tokio::spawn(async move { files.follow(certificates, Duration::from_millis(1), |reload| drop(report.send(reload))).await });
+    let gate = Gate::new(certificates, "none", watch::Sender::new(None), 0);
+    let trust = watch::Sender::new(Trust::Absent).subscribe();
+    tokio::spawn(async move { files.follow(gate, trust, Duration::from_millis(1), || 0, |found| drop(report.send(found))).await });
     reports
 }
 
-async fn next_news(reports: &mut mpsc::UnboundedReceiver<Reload>) -> Reload {
+async fn next_news(reports: &mut mpsc::UnboundedReceiver<Report>) -> Report {
     loop {
         match reports.recv().await.unwrap() {
-            Reload::Unchanged => {}
-            news @ (Reload::Replaced | Reload::Failed(_)) => return news,
+            Ok(Offer::Serving) => {}
+            news => return news,
         }
     }
 }
@@ -242,19 +246,19 @@ async fn renewed_files_serve_new_connections_and_bad_ones_change_nothing() {
     let mut old = server.client().await;
 
     kubelet_writes(volume.path(), "..2", &second);
-    assert!(matches!(next_news(&mut reports).await, Reload::Replaced));
+    assert!(matches!(next_news(&mut reports).await, Ok(Offer::Replaced)));
     assert!(Client::connect(server.address, &first.ca).await.is_err());
     assert!(Client::connect(server.address, &second.ca).await.is_ok());
     assert_eq!(old.post(review().to_string().as_bytes()).await.status(), "200", "open connections go on");
 
     // A key that is not the certificate's: the last good pair stays.
     kubelet_writes(volume.path(), "..3", &Signed { ca: String::new(), certificate: third.certificate.clone(), key: second.key.clone() });
-    let Reload::Failed(error) = next_news(&mut reports).await else { panic!("a key that does not match was taken") };
+    let Err(error) = next_news(&mut reports).await else { panic!("a key that does not match was taken") };
     assert!(error.to_string().contains("tls.key: the key cannot serve the first certificate of the certificate file: "), "{error}");
     assert!(Client::connect(server.address, &second.ca).await.is_ok());
 
     kubelet_writes(volume.path(), "..4", &third);
-    while !matches!(next_news(&mut reports).await, Reload::Replaced) {}
+    while !matches!(next_news(&mut reports).await, Ok(Offer::Replaced)) {}
     assert!(Client::connect(server.address, &third.ca).await.is_ok());
     drop(old);
     server.stops().await.unwrap();
