@@ -9,9 +9,10 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::objects::{ClusterObjects, SECRET, stored};
+use super::objects::{ClusterObjects, stored};
 use super::registration::follow_object;
 use crate::config::{SelfManaged, ServerConfig};
+use crate::installation::TLS_SECRET;
 use crate::tls::{Change, Gate, KeepError, Keeper, Kept, Objects, Pair, Stored, Terms, Trust, View};
 use crate::webhook::Metrics;
 
@@ -57,8 +58,8 @@ impl SelfManagedCertificates {
                 }
                 Err(reason) => reason,
             };
-            tracing::warn!(secret = SECRET, reason, "there is no certificate to serve yet");
-            awaited.send_replace(Some(format!("Secret {SECRET}: {reason}")));
+            tracing::warn!(secret = TLS_SECRET, reason, "there is no certificate to serve yet");
+            awaited.send_replace(Some(format!("Secret {TLS_SECRET}: {reason}")));
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -74,7 +75,7 @@ impl SelfManagedCertificates {
     pub async fn keep(self, gate: Gate, trust: watch::Receiver<Trust>) {
         let secret = watch::Sender::new(None);
         let api = self.keeper.objects().secrets.clone();
-        join(follow_object(api, SECRET, |secret| secret.map(stored), &secret), self.take_turns(gate, secret.subscribe(), trust)).await;
+        join(follow_object(api, TLS_SECRET, |secret| secret.map(stored), &secret), self.take_turns(gate, secret.subscribe(), trust)).await;
     }
 
     async fn take_turns(mut self, gate: Gate, mut secret: watch::Receiver<Option<Stored<Secret>>>, mut trust: watch::Receiver<Trust>) {
@@ -128,7 +129,7 @@ impl SelfManagedCertificates {
     /// Says what the last update did.
     fn report(&self) {
         for change in &self.kept.changes {
-            tracing::info!(secret = SECRET, "{}", sentence(*change));
+            tracing::info!(secret = TLS_SECRET, "{}", sentence(*change));
             if *change == Change::NewLeaf {
                 self.metrics.certificate_renewed();
             }

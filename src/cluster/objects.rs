@@ -10,10 +10,8 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use super::registration::read_trust;
+use crate::installation::TLS_SECRET;
 use crate::tls::{Data, Entry, Objects, Stored, Trust};
-
-/// The Secret that all replicas share, in their namespace.
-pub(super) const SECRET: &str = "keyvault-injector-tls";
 
 /// Reads and writes through the API server.
 pub(super) struct ClusterObjects {
@@ -44,7 +42,7 @@ impl Objects for ClusterObjects {
     type Error = kube::Error;
 
     async fn secret(&self) -> Result<Option<Stored<Secret>>, kube::Error> {
-        Ok(self.secrets.get_opt(SECRET).await?.map(stored))
+        Ok(self.secrets.get_opt(TLS_SECRET).await?.map(stored))
     }
 
     async fn registration(&self) -> Result<Trust, kube::Error> {
@@ -54,9 +52,9 @@ impl Objects for ClusterObjects {
     async fn write(&self, data: &Data, over: Option<&Secret>) -> Result<Option<Secret>, kube::Error> {
         let data = Some(data.iter().map(|(key, bytes)| (key.clone(), ByteString(bytes.clone()))).collect());
         let written = match over {
-            Some(version) => self.secrets.replace(SECRET, &PostParams::default(), &Secret { data, ..version.clone() }).await,
+            Some(version) => self.secrets.replace(TLS_SECRET, &PostParams::default(), &Secret { data, ..version.clone() }).await,
             None => {
-                let metadata = ObjectMeta { name: Some(SECRET.to_owned()), ..ObjectMeta::default() };
+                let metadata = ObjectMeta { name: Some(TLS_SECRET.to_owned()), ..ObjectMeta::default() };
                 self.secrets.create(&PostParams::default(), &Secret { metadata, data, ..Secret::default() }).await
             }
         };

@@ -8,6 +8,7 @@ use super::texts::{Deadline, Host, HttpOrigin, HttpsOrigin, Listen, MountPath, P
 use super::{AgentConfig, Amounts, Config, ConfigError, Defaults, Features, IdentityKind, Policy, PolicyMode, Refresh, Resources, ServerConfig};
 use crate::cloud::Cloud;
 use crate::duration::Span;
+use crate::installation::{NAME, REGISTRATION};
 use crate::names::{AbsolutePath, LogLevel};
 use crate::quantity::Quantity;
 use crate::texts::Image;
@@ -168,8 +169,8 @@ fn server(fields: &mut Fields<'_>, problems: &mut Problems) -> ServerConfig {
         health_listen: fields.parse::<Listen>("healthListen", problems).map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8080)), |listen| listen.0),
         drain_delay: fields.parse::<Span>("drainDelay", problems).map_or(Duration::from_secs(10), Span::get),
         tls: tls::source(fields, problems),
-        registration: fields.parse::<Subdomain>("registration", problems).map_or_else(|| "zz-keyvault-injector".to_owned(), |name| name.0),
-        service: fields.parse::<ServiceName>("service", problems).map_or_else(|| "keyvault-injector".to_owned(), |name| name.0),
+        registration: fields.parse::<Subdomain>("registration", problems).map_or_else(|| REGISTRATION.to_owned(), |name| name.0),
+        service: fields.parse::<ServiceName>("service", problems).map_or_else(|| NAME.to_owned(), |name| name.0),
     }
 }
 

@@ -91,7 +91,11 @@ impl Place {
     }
 
     async fn replica(&self, tls: &str) -> Injector {
-        Injector::start(self.cluster, &Setup { namespace: &self.namespace, tls, loopback: None, config: "", server: &self.server, token: None }).await
+        Injector::start(
+            self.cluster,
+            &Setup { namespace: &self.namespace, tls, loopback: None, agent: "", config: "", server: &self.server, token: None },
+        )
+        .await
     }
 
     fn registrations(&self) -> Api<MutatingWebhookConfiguration> {
@@ -113,7 +117,8 @@ impl Place {
 
     async fn bundles(&self) -> Vec<String> {
         let registration = self.registrations().get(&self.name).await.unwrap();
-        let bundle = |client: k8s_openapi::api::admissionregistration::v1::WebhookClientConfig| client.ca_bundle.map(|bytes| bytes.0).unwrap_or_default();
+        let bundle =
+            |client: k8s_openapi::api::admissionregistration::v1::WebhookClientConfig| client.ca_bundle.map(|bytes| bytes.0).unwrap_or_default();
         registration.webhooks.into_iter().flatten().map(|webhook| String::from_utf8(bundle(webhook.client_config)).unwrap()).collect()
     }
 
@@ -273,7 +278,9 @@ async fn a_renewed_pair_in_files_waits_for_the_bundle_that_others_inject() {
     place.cluster.create_registration(&one_entry).await;
     let setup = Setup { server: &place.server, ..Setup::files(&place.namespace, &first) };
     let replica = Injector::start(place.cluster, &setup).await;
-    let waits = async |part: &str| until("reason to wait", async || replica.get("/ready").await.filter(|(code, text)| *code == 503 && text.contains(part))).await;
+    let waits = async |part: &str| {
+        until("reason to wait", async || replica.get("/ready").await.filter(|(code, text)| *code == 503 && text.contains(part))).await
+    };
     let name = &place.name;
     let (_, text) = waits("no certificate that is valid now").await;
     assert_eq!(
@@ -308,5 +315,10 @@ async fn who_else_sets_the_bundle_is_named_with_both_remedies() {
     let replica = place.replica(USUAL).await;
     let line = replica.line_with("cert-manager sets caBundle here too").await;
     assert_eq!(line["level"], "WARN");
-    assert!(line["message"].as_str().unwrap().contains("remove the annotation cert-manager.io/inject-ca-from, or serve cert-manager's certificate with server.tls"));
+    assert!(
+        line["message"]
+            .as_str()
+            .unwrap()
+            .contains("remove the annotation cert-manager.io/inject-ca-from, or serve cert-manager's certificate with server.tls")
+    );
 }

@@ -5,6 +5,7 @@
 
 mod admission;
 mod caches;
+mod certificates;
 mod cluster;
 mod control_plane;
 #[path = "../support/emulator.rs"]
@@ -14,3 +15,4 @@ mod installation;
 mod overlays;
 mod slipped;
 mod uninstall;
+mod readiness;

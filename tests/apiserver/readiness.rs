@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Injector, OPTED_IN, Setup, registration, until};
 const SELF_MANAGED: &str = "{selfManaged: {names: [127.0.0.1]}}";
 
 async fn start(cluster: &Cluster, namespace: &str, server: &str, token: Option<&str>) -> Injector {
-    Injector::start(cluster, &Setup { namespace, tls: SELF_MANAGED, loopback: None, config: "", server, token }).await
+    Injector::start(cluster, &Setup { namespace, tls: SELF_MANAGED, loopback: None, agent: "", config: "", server, token }).await
 }
 
 #[tokio::test]
@@ -69,8 +69,7 @@ async fn a_replica_that_may_not_read_is_alive_unready_and_says_why() {
     let loopback = crate::cluster::Loopback::new();
     let name = cluster.name("zz-forbidden");
     let server = format!("  registration: {name}\n");
-    let replica =
-        Injector::start(cluster, &Setup { server: &server, token: Some(token.trim()), ..Setup::files(&namespace, &loopback) }).await;
+    let replica = Injector::start(cluster, &Setup { server: &server, token: Some(token.trim()), ..Setup::files(&namespace, &loopback) }).await;
     replica.line_with("a watch was interrupted").await;
     assert_eq!(replica.get("/live").await.unwrap().0, 200);
     assert_eq!(replica.get("/ready").await.unwrap().0, 503);

@@ -235,8 +235,8 @@ fn meddle(world: &mut World) -> bool {
     if world.forged || world.secret.is_none() {
         return false;
     }
-    match world.dice.below(100) {
-        0 => {
+    match world.dice.below(240) {
+        0..4 => {
             let which = usize::try_from(world.dice.below(3)).unwrap();
             let spoil = |(index, entry): (usize, &mut Entry)| {
                 if which == 2 || which == index {
@@ -247,7 +247,7 @@ fn meddle(world: &mut World) -> bool {
             world.forged = true;
             false
         }
-        1 => {
+        4 => {
             world.secret = None;
             true
         }
