@@ -110,7 +110,8 @@ pub(super) fn verify(bundle: &[u8], pair: &Pair, name: &str, now: i64) -> Result
 }
 
 fn words(error: &rustls::Error) -> String {
-    if *error == rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) {
+    // A CA of another key that has the right name is no better than one of another name.
+    if [CertificateError::UnknownIssuer, CertificateError::BadSignature].map(rustls::Error::InvalidCertificate).contains(error) {
         return "no certificate in it has signed ours".to_owned();
     }
     error.to_string()
