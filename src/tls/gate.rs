@@ -51,7 +51,7 @@ impl Gate {
 
     /// Offers the newest pair there is, at `now` in seconds since 1970.
     ///
-    /// It serves if every entry of the registration takes it and has done so for a few seconds, if the pair that serves is about to expire, or while we are not ready: nobody asks us
+    /// It serves if every entry of the registration takes it and has done so for a few seconds (or at once, where the pair that serves is not taken any more), if the pair that serves is about to expire, or while we are not ready: nobody asks us
     /// then. That no entry takes the pair that serves is no reason: this may have been set right since it was read.
     pub fn offer(&self, pair: Pair, trust: &Trust, now: i64) -> Offer {
         let ready = self.awaited.borrow().is_none();
@@ -71,7 +71,11 @@ impl Gate {
 
     fn replace(&self, pair: Pair, trust: &Trust, ready: bool, now: i64) -> Offer {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = trust.accepts(&pair, now).and_then(|()| state.settled(&pair, trust, now));
+        let verdict = trust.accepts(&pair, now).and_then(|()| {
+            let settled = state.settled(&pair, now);
+            let serves_nobody = trust.accepts(&self.certificates.pair(), now).is_err();
+            if settled || serves_nobody || *trust == Trust::Absent { Ok(()) } else { Err(Distrust::Fresh) }
+        });
         match verdict {
             Err(distrust) if ready && now < state.gives_way => {
                 if state.told.as_ref() != Some(&distrust) {
@@ -93,15 +97,14 @@ impl Gate {
 }
 
 impl Waiting {
-    /// Whether a pair that is trusted now has been so for long enough. Where nobody asks us, there is nothing to wait for.
-    fn settled(&mut self, pair: &Pair, trust: &Trust, now: i64) -> Result<(), Distrust> {
+    /// Whether a pair that is trusted now has been so for long enough.
+    fn settled(&mut self, pair: &Pair, now: i64) -> bool {
         let since = match &self.trusted {
             Some((trusted, since)) if trusted.chain() == pair.chain() => *since,
             _ => now,
         };
         self.trusted = Some((pair.clone(), since));
-        let settling = ((pair.not_after() - now) / 10).clamp(0, SETTLING);
-        if now - since < settling && *trust != Trust::Absent { Err(Distrust::Fresh) } else { Ok(()) }
+        now - since >= ((pair.not_after() - now) / 10).clamp(0, SETTLING)
     }
 }
 

@@ -97,3 +97,11 @@ fn who_is_not_ready_serves_the_newest_pair_at_once() {
     assert_eq!(gate.offer(second.pair, &trusting(&first.ca, &first.ca), NOW + 1), Offer::Replaced);
     assert!(awaited.borrow().is_some());
 }
+
+#[test]
+fn a_trusted_pair_need_not_settle_where_the_one_before_it_is_trusted_no_more() {
+    let (first, second) = (made(NOW), made(NOW + 1));
+    let (gate, _awaited) = gate(&first);
+    gate.offer(first.pair.clone(), &trusting(&first.ca, &first.ca), NOW);
+    assert_eq!(gate.offer(second.pair, &trusting(&second.ca, &second.ca), NOW + 1), Offer::Replaced);
+}

@@ -1,7 +1,6 @@
 //! A year of rotations: replicas that act in random order on objects that they read late, and every certificate a real one.
 
 use std::collections::{HashMap, HashSet};
-use std::convert::Infallible;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -91,43 +90,52 @@ impl World {
     }
 }
 
+/// The API server does not answer, or did and nobody heard it.
+#[derive(Debug, thiserror::Error)]
+#[error("away")]
+struct Away;
+
 #[derive(Clone)]
 struct Shared(Arc<Mutex<World>>);
 
 impl Shared {
-    /// An answer takes its time: others act meanwhile.
-    async fn ask<T>(&self, question: impl FnOnce(&mut World) -> T) -> Result<T, Infallible> {
-        let pauses = self.0.lock().unwrap().dice.below(4);
-        for _ in 0..pauses {
-            yield_now().await;
-        }
+    /// An answer takes its time: others act meanwhile. Some questions fail, before or after they were heard.
+    async fn ask<T>(&self, question: impl FnOnce(&mut World) -> T) -> Result<T, Away> {
+        self.pause().await;
         let answer = {
             let mut world = self.0.lock().unwrap();
+            if world.dice.one_in(20) {
+                return Err(Away);
+            }
             let answer = question(&mut world);
             world.check();
             answer
         };
+        self.pause().await;
+        if self.0.lock().unwrap().dice.one_in(20) { Err(Away) } else { Ok(answer) }
+    }
+
+    async fn pause(&self) {
         let pauses = self.0.lock().unwrap().dice.below(4);
         for _ in 0..pauses {
             yield_now().await;
         }
-        Ok(answer)
     }
 }
 
 impl Objects for Shared {
     type Version = u64;
-    type Error = Infallible;
+    type Error = Away;
 
-    async fn secret(&self) -> Result<Option<Stored<u64>>, Infallible> {
+    async fn secret(&self) -> Result<Option<Stored<u64>>, Away> {
         self.ask(|world| world.secret.clone()).await
     }
 
-    async fn registration(&self) -> Result<Trust, Infallible> {
+    async fn registration(&self) -> Result<Trust, Away> {
         self.ask(|world| world.trust()).await
     }
 
-    async fn write(&self, data: &Data, over: Option<&u64>) -> Result<Option<u64>, Infallible> {
+    async fn write(&self, data: &Data, over: Option<&u64>) -> Result<Option<u64>, Away> {
         self.ask(|world| {
             if world.secret.as_ref().map(|stored| stored.version) != over.copied() {
                 return None;
@@ -140,7 +148,7 @@ impl Objects for Shared {
         .await
     }
 
-    async fn repair(&self, entries: &[Entry], bundle: &str) -> Result<bool, Infallible> {
+    async fn repair(&self, entries: &[Entry], bundle: &str) -> Result<bool, Away> {
         self.ask(|world| {
             let tests = world.entries.iter().zip(entries).all(|(now, then)| then.ca_bundle == bundle.as_bytes() || now == then);
             if tests {
@@ -170,9 +178,13 @@ struct Replica {
 impl Replica {
     async fn start(number: usize, world: &Shared, terms: &Terms) -> Replica {
         let keeper = Keeper::new(world.clone(), terms.clone());
-        let secret = world.secret().await.unwrap();
         let now = world.0.lock().unwrap().now;
-        let kept = keeper.update(View { secret, trust: &Trust::Unknown, remembered: "" }, now).await.unwrap();
+        let kept = loop {
+            let Ok(secret) = world.secret().await else { continue };
+            if let Ok(kept) = keeper.update(View { secret, trust: &Trust::Unknown, remembered: "" }, now).await {
+                break kept;
+            }
+        };
         let certificates = Certificates::new(kept.state.leaf.pair().unwrap());
         let awaited = watch::Sender::new(None);
         let waiting = awaited.subscribe();
@@ -185,15 +197,18 @@ impl Replica {
         let (secret, now) = {
             let mut world = self.world.0.lock().unwrap();
             let overdue = world.now - self.heard > 8 * HOUR;
-            if overdue || !world.dice.one_in(3) {
+            if overdue || world.dice.one_in(2) {
                 (self.trust, self.heard) = (world.trust(), world.now);
             }
-            let secret = if !overdue && world.dice.one_in(3) { Some(self.kept.stored.clone()) } else { world.secret.clone() };
+            let secret = if !overdue && world.dice.one_in(2) { Some(self.kept.stored.clone()) } else { world.secret.clone() };
             (secret, world.now)
         };
         let remembered = self.kept.state.bundle();
-        self.kept = self.keeper.update(View { secret, trust: &self.trust, remembered: &remembered }, now).await.unwrap();
-        self.keeper.repair(&mut self.kept, &self.trust).await.unwrap();
+        if let Ok(kept) = self.keeper.update(View { secret, trust: &self.trust, remembered: &remembered }, now).await {
+            self.kept = kept;
+            // A failure is tried again, and what is known by now is offered all the same.
+            let _ = self.keeper.repair(&mut self.kept, &self.trust).await;
+        }
         self.offer(self.kept.state.leaf.pair().unwrap());
     }
 
@@ -227,7 +242,7 @@ fn world(seed: u64) -> Shared {
 
 fn terms() -> Terms {
     let days = |days: u64| Duration::from_hours(24 * days);
-    Terms { leaf_lifetime: days(10), authority_lifetime: days(60), names: vec!["hook.ns.svc".into(), "127.0.0.1".into()] }
+    Terms { leaf_lifetime: days(10), authority_lifetime: days(30), names: vec!["hook.ns.svc".into(), "127.0.0.1".into()] }
 }
 
 /// What operators and their tools do.
@@ -264,7 +279,7 @@ async fn a_year(seed: u64) {
         let (restarted, awake) = {
             let mut world = world.0.lock().unwrap();
             // Some sleep; nobody sleeps for ever.
-            let awake = if world.dice.one_in(3) { 7 } else { world.dice.below(8) };
+            let awake = if world.dice.one_in(6) { 7 } else { world.dice.below(8) };
             (world.dice.one_in(20).then(|| usize::try_from(world.dice.below(3)).unwrap()), awake)
         };
         if let Some(number) = restarted {
