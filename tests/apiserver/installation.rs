@@ -1,14 +1,12 @@
 //! `kubectl apply -k manifests/base`: what is there then, what our ServiceAccount may do, and what people are told.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::cluster::{Cluster, Injector, Loopback, OPTED_IN, Output, Setup, until};
+use crate::cluster::{Cluster, Injector, OPTED_IN, Output, Setup, until};
 
 pub(crate) const NAME: &str = "keyvault-injector";
 pub(crate) const REGISTRATION: &str = "zz-keyvault-injector";
@@ -156,15 +154,6 @@ async fn our_service_account_may_do_what_it_needs_and_nothing_else() {
     }
 }
 
-#[tokio::test]
-async fn a_replica_with_these_rights_becomes_ready() {
-    let cluster = installed().await;
-    let token = cluster.kubectl(&["-n", NAME, "create", "token", NAME]).await.ok();
-    let loopback = Loopback::new();
-    let injector = Injector::start(cluster, &Setup { token: Some(token.trim()), ..Setup::files(NAME, &loopback) }).await;
-    injector.ready().await;
-}
-
 /// A patch of the registration by our ServiceAccount.
 async fn patch_as_us(cluster: &Cluster, patch: &Value, dry_run: bool) -> Output {
     let (patch, dry_run) = (patch.to_string(), format!("--dry-run={}", if dry_run { "server" } else { "none" }));
@@ -247,14 +236,23 @@ async fn our_service_account_changes_nothing_of_the_registration_but_ca_bundle()
 }
 
 #[tokio::test]
-async fn a_ca_bundle_that_we_set_stays_when_the_manifests_are_applied_again() {
+async fn these_rights_make_a_replica_ready_and_its_ca_bundle_stays_when_the_manifests_are_applied_again() {
     let cluster = installed().await;
-    let bundle = STANDARD.encode(Loopback::new().ca);
-    patch_as_us(cluster, &json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}]), false).await.ok();
+    let token = cluster.kubectl(&["-n", NAME, "create", "token", NAME]).await.ok();
+    let setup = Setup { namespace: NAME, tls: "selfManaged", loopback: None, agent: "", config: "", server: "", token: Some(token.trim()) };
+    let injector = Injector::start(cluster, &setup).await;
+    injector.ready().await;
+    let bundle = async || object(cluster, "mutatingwebhookconfiguration", REGISTRATION).await["webhooks"][0]["clientConfig"]["caBundle"].clone();
+    let secret = object(cluster, "secret", "keyvault-injector-tls").await;
+    assert_eq!((bundle().await, secret["data"]["ca.crt"].is_string()), (secret["data"]["ca.crt"].clone(), true));
+    let log = injector.log();
+    assert!(!log.contains("\"WARN\"") && !log.contains("\"ERROR\""), "{log}");
+
+    // A replica would repair it.
+    drop(injector);
     for how in [&["apply", "-k"][..], &["apply", "--server-side", "--force-conflicts", "-k"]] {
         cluster.kubectl(&[how, &[&manifests("base")]].concat()).await.ok();
-        let found = object(cluster, "mutatingwebhookconfiguration", REGISTRATION).await;
-        assert_eq!(found["webhooks"][0]["clientConfig"]["caBundle"], bundle, "{how:?}");
+        assert_eq!(bundle().await, secret["data"]["ca.crt"], "{how:?}");
     }
 }
 
