@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "files of tests hold no secrets")]
 
 mod admission;
+mod availability;
+mod balancer;
 mod caches;
 mod certificates;
 mod cluster;

@@ -65,7 +65,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) agent: &'a str,
     /// More lines of the configuration.
     pub(crate) config: &'a str,
-    /// More lines under `server`, indented by two.
+    /// More lines under `server`, indented by two. A `drainDelay` there replaces the short one.
     pub(crate) server: &'a str,
     /// Whom it is in the cluster; `None` is the administrator.
     pub(crate) token: Option<&'a str>,
@@ -89,7 +89,8 @@ impl Injector {
             fs::write(file("tls.key"), &loopback.key).unwrap();
         }
         let tls = setup.tls.replace("FOLDER", &folder.path().display().to_string());
-        let server = format!("server:\n  listen: 127.0.0.1:0\n  healthListen: 127.0.0.1:0\n  drainDelay: 500ms\n  tls: {tls}\n{}", setup.server);
+        let drain = if setup.server.contains("drainDelay") { "" } else { "  drainDelay: 500ms\n" };
+        let server = format!("server:\n  listen: 127.0.0.1:0\n  healthListen: 127.0.0.1:0\n{drain}  tls: {tls}\n{}", setup.server);
         let agent = format!("agent: {{image: registry.example/keyvault-injector:0.1.0, {}}}\n", setup.agent);
         fs::write(file("config.yaml"), format!("{agent}{server}{}", setup.config)).unwrap();
         let kubeconfig = cluster.kubeconfig_for(folder.path(), setup.namespace, setup.token);
