@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Scene, agent_of, annotations, assert_injected, opted_out, plan_of, pod, without_ours};
-use crate::cluster::{OPTED_IN, registration, until};
+use crate::cluster::{Cluster, OPTED_IN, registration, until};
 
 const CLIENT_ID: &str = "22222222-2222-2222-2222-222222222222";
 const TENANT_ID: &str = "bbbbbbbb-bbbb-cccc-dddd-eeeeeeeeeeee";
@@ -70,9 +70,8 @@ async fn what_namespace_and_service_account_say_counts_at_once_and_then_comes_fr
     assert_eq!(lookups(&scene).await, before);
 }
 
-#[tokio::test]
-async fn a_namespace_just_created_is_used_at_once() {
-    let scene = Scene::unregistered("just-created", &[]).await;
+/// Uses namespaces in the moment after their creation.
+async fn assert_fresh_namespaces_count(scene: &Scene) {
     let fresh: Vec<String> = (0..5).map(|_| scene.cluster.name("just-created")).collect();
     let name = scene.cluster.name("zz-keyvault-injector");
     let mut registration = registration(&name, &scene.namespace, &scene.injector.https, Some(&scene.loopback.ca));
@@ -87,6 +86,27 @@ async fn a_namespace_just_created_is_used_at_once() {
         scene.send(&format!("api/v1/namespaces/{name}/serviceaccounts"), "", &account()).await.unwrap();
         assert_inherited(&scene.send(&format!("api/v1/namespaces/{name}/pods"), "", &terse()).await.unwrap());
     }
+}
+
+#[tokio::test]
+async fn a_namespace_just_created_is_used_at_once() {
+    assert_fresh_namespaces_count(&Scene::unregistered("fresh", &[]).await).await;
+}
+
+#[tokio::test]
+async fn what_no_watch_has_shown_is_asked_for() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("unwatched", &[OPTED_IN]).await;
+    // Who may get, and neither list nor watch, never has anything in its caches.
+    let role = cluster.name("only-get");
+    cluster.kubectl(&["create", "clusterrole", &role, "--verb=get", "--resource=namespaces,serviceaccounts"]).await.ok();
+    let subject = format!("--serviceaccount={namespace}:default");
+    cluster.kubectl(&["create", "clusterrolebinding", &role, &format!("--clusterrole={role}"), &subject]).await.ok();
+    let token = cluster.kubectl(&["-n", &namespace, "create", "token", "default"]).await.ok();
+
+    let scene = Scene::started_as(namespace, Some(token.trim())).await;
+    assert_fresh_namespaces_count(&scene).await;
+    assert!(lookups(&scene).await >= 5.0);
 }
 
 #[tokio::test]

@@ -95,11 +95,17 @@ impl Scene {
 
     /// A scene with all but the registration.
     async fn unregistered(prefix: &str, labels: &[(&str, &str)]) -> Scene {
+        let namespace = Cluster::shared().await.namespace(prefix, &[&[OPTED_IN], labels].concat()).await;
+        let scene = Scene::started_as(namespace, None).await;
+        scene.injector.ready().await;
+        scene
+    }
+
+    /// A scene whose webhook is someone in the cluster, and perhaps not ready.
+    async fn started_as(namespace: String, token: Option<&str>) -> Scene {
         let cluster = Cluster::shared().await;
-        let namespace = cluster.namespace(prefix, &[&[OPTED_IN], labels].concat()).await;
         let loopback = Loopback::new();
-        let injector = Injector::start(cluster, &Setup::files(&namespace, &loopback)).await;
-        injector.ready().await;
+        let injector = Injector::start(cluster, &Setup { token, ..Setup::files(&namespace, &loopback) }).await;
         Scene { cluster, client: cluster.client().await, namespace, injector, loopback }
     }
 
