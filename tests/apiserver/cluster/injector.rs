@@ -205,7 +205,7 @@ impl Cluster {
         name
     }
 
-    /// Creates a registration and waits until the API server follows it: it learns of its own changes a moment later.
+    /// Creates a registration. The API server follows it a moment later: it learns of its own changes by a watch.
     pub(crate) async fn create_registration(&self, registration: &Value) {
         let api: Api<MutatingWebhookConfiguration> = Api::all(self.client().await);
         api.create(&PostParams::default(), &serde_json::from_value(registration.clone()).unwrap()).await.unwrap();
