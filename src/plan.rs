@@ -175,7 +175,7 @@ pub struct Entry {
 
 /// What a file holds, in terms of fetched objects. Later kinds of expression are new variants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "json::ValueJson", into = "json::ValueJson")]
+#[serde(try_from = "json::ValueJson", into = "json::ValueJson")]
 pub enum Value {
     /// A secret's value or a part of it.
     Object {
@@ -186,6 +186,69 @@ pub enum Value {
         /// How the stored text becomes bytes.
         encoding: Encoding,
     },
+    /// A file of a certificate.
+    Certificate {
+        /// The [`Fetch::id`] of a certificate.
+        id: String,
+        /// Which file.
+        part: CertificatePart,
+        /// The [`Fetch::id`] of the secret whose value is the password of a [`CertificatePart::Pfx`].
+        password: Option<String>,
+    },
+    /// A key's public part.
+    Key {
+        /// The [`Fetch::id`] of a key.
+        id: String,
+        /// How it is written.
+        format: KeyFormat,
+    },
+}
+
+impl Value {
+    /// What it fetches above all: messages about the value name this object.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Value::Object { id, .. } | Value::Certificate { id, .. } | Value::Key { id, .. } => id,
+        }
+    }
+
+    /// Everything it uses, and which kind of object each has to be.
+    pub fn uses(&self) -> impl Iterator<Item = (&str, ObjectKind)> {
+        let (kind, password) = match self {
+            Value::Object { .. } => (ObjectKind::Secret, None),
+            Value::Certificate { password, .. } => (ObjectKind::Certificate, password.as_deref()),
+            Value::Key { .. } => (ObjectKind::Key, None),
+        };
+        std::iter::once((self.id(), kind)).chain(password.map(|id| (id, ObjectKind::Secret)))
+    }
+}
+
+/// A file of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CertificatePart {
+    /// Leaf and issuers as PEM, leaf first.
+    Chain,
+    /// The private key as PKCS#8 in PEM.
+    Key,
+    /// What a peer may trust, as PEM: the roots, or the topmost issuer.
+    Ca,
+    /// Key, then chain, in one PEM text.
+    Bundle,
+    /// PKCS#12.
+    Pfx,
+}
+
+/// How a public key is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyFormat {
+    /// `PUBLIC KEY` as PEM.
+    #[default]
+    Pem,
+    /// A JSON Web Key.
+    Jwk,
 }
 
 /// How the text that Key Vault stores becomes bytes.
@@ -238,6 +301,16 @@ pub enum PlanError {
         /// The missing id.
         id: String,
     },
+    /// A value expression over an object of another kind.
+    #[error("the plan's file {file} takes id {id:?} for a {kind}, and it is none", kind = kind.noun())]
+    WrongKind {
+        /// The file.
+        file: FilePath,
+        /// The id.
+        id: String,
+        /// What the file takes it for.
+        kind: ObjectKind,
+    },
 }
 
 impl Plan {
@@ -276,14 +349,18 @@ impl Plan {
     }
 
     fn check_ids(&self) -> Result<(), PlanError> {
-        let mut ids = std::collections::HashSet::new();
-        if let Some(twice) = self.fetch.iter().find(|fetch| !ids.insert(fetch.id.as_str())) {
+        let mut kinds = std::collections::HashMap::new();
+        if let Some(twice) = self.fetch.iter().find(|fetch| kinds.insert(fetch.id.as_str(), fetch.kind).is_some()) {
             return Err(PlanError::DuplicateId(twice.id.clone()));
         }
         for entry in self.directories.iter().flat_map(|directory| &directory.entries) {
-            let Value::Object { id, .. } = &entry.value;
-            if !ids.contains(id.as_str()) {
-                return Err(PlanError::UnknownId { file: entry.file.clone(), id: id.clone() });
+            for (id, kind) in entry.value.uses() {
+                let (file, id) = (entry.file.clone(), id.to_owned());
+                match kinds.get(id.as_str()) {
+                    None => return Err(PlanError::UnknownId { file, id }),
+                    Some(fetched) if *fetched != kind => return Err(PlanError::WrongKind { file, id, kind }),
+                    Some(_) => {}
+                }
             }
         }
         Ok(())

@@ -85,7 +85,7 @@ impl Scenario {
             optional: false,
         };
         match retry.run("test", async || client.secret(&object).await).await {
-            Ok(value) => Outcome::Value(String::from_utf8(value.expose().to_vec()).unwrap()),
+            Ok(secret) => Outcome::Value(String::from_utf8(secret.value.expose().to_vec()).unwrap()),
             Err(failure) => refused(failure.status, &failure.what),
         }
     }

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::fetch::{self, Problem, label};
-use crate::format::{self, Values};
+use crate::format::{self, Rendered, Values};
 use crate::plan::{self, Plan};
 use crate::vault::{Class, Client, Failure, HttpsNetwork, ProxyVariables, Resolver, Retry};
 use arguments::Command;
@@ -120,8 +120,8 @@ fn render<'p>(plan: &'p Plan, values: &Values<'_>) -> Result<Vec<View<'p>>, Vec<
         let mut files = Vec::new();
         for entry in &directory.entries {
             match format::render(&entry.value, values) {
-                Ok(Some(content)) => files.push(File { path: &entry.file, mode: entry.mode, content }),
-                Ok(None) => tracing::info!("{}: left out, because its object does not exist", entry.file),
+                Ok(Rendered::File(content)) => files.push(File { path: &entry.file, mode: entry.mode, content }),
+                Ok(Rendered::Absent(why)) => tracing::info!("{}: left out, because {why}", entry.file),
                 Err(error) => problems.push(unfit(plan, entry, &error)),
             }
         }
@@ -131,8 +131,7 @@ fn render<'p>(plan: &'p Plan, values: &Values<'_>) -> Result<Vec<View<'p>>, Vec<
 }
 
 fn unfit(plan: &Plan, entry: &plan::Entry, error: &format::FormatError) -> Problem {
-    let plan::Value::Object { id, .. } = &entry.value;
-    let object = plan.fetch.iter().find(|fetch| fetch.id == *id).map_or_else(|| entry.file.to_string(), |fetch| label(&fetch.object));
+    let object = plan.fetch.iter().find(|fetch| fetch.id == entry.value.id()).map_or_else(|| entry.file.to_string(), |fetch| label(&fetch.object));
     Problem { object, failure: Failure::new(Class::Format, format!("file {}: {error}", entry.file)) }
 }
 

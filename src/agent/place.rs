@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::names::{AbsolutePath, ObjectKind};
+use crate::names::AbsolutePath;
 use crate::plan::{Identity, Plan};
 
 /// A plan or a root that this build cannot work with.
@@ -10,8 +10,6 @@ use crate::plan::{Identity, Plan};
 pub(super) enum PlaceError {
     #[error("--root {root}: {reason}")]
     Root { root: String, reason: String },
-    #[error("the plan fetches the {kind} {name}, but this agent reads secrets only", kind = kind.noun())]
-    Kind { kind: ObjectKind, name: String },
     #[error("the plan's authorityHost {0:?} does not begin with https://")]
     Authority(String),
     #[error("the plan's metadata endpoint {0:?} does not begin with http://")]
@@ -56,9 +54,6 @@ impl Places {
 }
 
 fn check(plan: &Plan) -> Result<(), PlaceError> {
-    if let Some(fetch) = plan.fetch.iter().find(|fetch| fetch.kind != ObjectKind::Secret) {
-        return Err(PlaceError::Kind { kind: fetch.kind, name: fetch.object.name.to_string() });
-    }
     if !plan.cloud.authority_host.starts_with("https://") {
         return Err(PlaceError::Authority(plan.cloud.authority_host.clone()));
     }

@@ -55,13 +55,17 @@ fn next_step(class: Class) -> &'static str {
         Class::Tls => "trust the CA in the injector's configuration, or remove what intercepts the connection",
         Class::Timeout => "check that the pod can reach the address, or raise the deadline",
         Class::Auth => "check client id, tenant id and credential; a federated credential's issuer, subject and audience must match to the letter",
-        Class::Rbac => "give the identity the role Key Vault Secrets User, or get permission for secrets in the access policy",
+        Class::Rbac => {
+            "give the identity the role Key Vault Secrets User (for certificates Key Vault Certificate User, for keys Key Vault Reader), or the permission get in the access policy"
+        }
         Class::Firewall => "let the cluster's subnet or a private endpoint through the vault's network rules",
         Class::NotFound => "create it, correct name or version, or mark the reference optional",
         Class::Disabled => "enable it in the vault, or name another version",
         Class::Throttled => "start fewer pods at once, spread objects over vaults, or raise the deadline",
         Class::Unavailable => "try again, and if it lasts look at the state of Azure in the vault's region",
-        Class::Format => "compare the value with encoding and property in the annotation; if it is the answer, check what answers at that address",
+        Class::Format => {
+            "compare the value with encoding, property and format in the annotation; if it is the answer, check what answers at that address"
+        }
         Class::Volume => "check size and permissions of the volume and the size of the values",
     }
 }

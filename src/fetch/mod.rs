@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use crate::format::Values;
+use crate::format::{self, Values};
 use crate::names::VaultUrl;
 use crate::plan::{Fetch, Object};
-use crate::secret::SecretValue;
 use crate::vault::{Class, Client, Failure, Network, Retry};
 use gate::Gate;
 
@@ -31,7 +30,7 @@ pub struct Problem {
 pub async fn fetch<'p, N: Network>(client: &Client<'_, N>, objects: &'p [Fetch], retry: &Retry) -> Result<Values<'p>, Vec<Problem>> {
     client.sign_in().await.map_err(|failure| vec![Problem { object: all(objects), failure }])?;
     let gates: HashMap<&VaultUrl, Gate> = objects.iter().map(|fetch| (&fetch.object.vault, Gate::new(retry.deadline()))).collect();
-    let reads = join_all(objects.iter().map(|fetch| read(client, &fetch.object, &gates[&fetch.object.vault], retry.clone()))).await;
+    let reads = join_all(objects.iter().map(|fetch| read(client, fetch, &gates[&fetch.object.vault], retry.clone()))).await;
     let (mut values, mut problems) = (Values::new(), Vec::new());
     for (Fetch { id, object, .. }, result) in objects.iter().zip(reads) {
         match result {
@@ -43,19 +42,31 @@ pub async fn fetch<'p, N: Network>(client: &Client<'_, N>, objects: &'p [Fetch],
     if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
-async fn read<N: Network>(client: &Client<'_, N>, object: &Object, gate: &Gate, retry: Retry) -> Result<SecretValue, Failure> {
+async fn read<N: Network>(client: &Client<'_, N>, Fetch { kind, object, .. }: &Fetch, gate: &Gate, retry: Retry) -> Result<format::Object, Failure> {
     let attempt = async || {
         let pass = gate.enter().await;
-        let result = client.secret(object).await;
+        let result = client.read(*kind, object).await;
         drop(pass);
         gate.learn(&result, Instant::now());
         result
     };
-    let result = retry.run(&label(object), attempt).await;
-    if result.is_ok() {
-        tracing::info!("{}: read", label(object));
+    let stored = retry.run(&label(object), attempt).await.map_err(|failure| gate.explain(failure))?;
+    tracing::info!("{}: read", label(object));
+    let read = format::Object::read(stored).map_err(|error| Failure::new(Class::Format, error.to_string()))?;
+    if let format::Object::Certificate(certificate) = &read {
+        tell(object, certificate);
     }
-    result.map_err(|failure| gate.explain(failure))
+    Ok(read)
+}
+
+fn tell(object: &Object, certificate: &format::Certificate) {
+    for remark in certificate.remarks() {
+        if remark.is_warning {
+            tracing::warn!("{}: {}", label(object), remark.text);
+        } else {
+            tracing::info!("{}: {}", label(object), remark.text);
+        }
+    }
 }
 
 /// How messages name an object.

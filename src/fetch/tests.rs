@@ -75,11 +75,18 @@ async fn run(vault: &Vault, objects: &[Fetch], deadline: Duration) -> Result<Vec
     let client = Client::new(vault, &cloud, &identity, retry.clone());
     match fetch(&client, objects, &retry).await {
         Ok(values) => {
-            let mut texts: Vec<String> = values.iter().map(|(id, value)| format!("{id}: {}", String::from_utf8_lossy(value.expose()))).collect();
+            let mut texts: Vec<String> = values.iter().map(|(id, value)| format!("{id}: {}", text(value))).collect();
             texts.sort();
             Ok(texts)
         }
         Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn text(object: &format::Object) -> String {
+    match object {
+        format::Object::Secret(secret) => String::from_utf8_lossy(secret.value.expose()).into_owned(),
+        other @ (format::Object::Certificate(_) | format::Object::Key(_)) => panic!("{other:?} is no secret"),
     }
 }
 

@@ -1,16 +1,64 @@
 //! From fetched objects to the bytes of a file: what a value expression of the plan says.
 
+mod certificate;
+mod der;
 mod encoding;
+mod pem;
+mod pkcs12;
+mod private_key;
 mod property;
+mod public_key;
+mod x509;
 
 use std::collections::HashMap;
 
-use crate::plan::Value;
+pub use certificate::{Certificate, CertificateError, Remark};
+pub use pem::PemError;
+pub use pkcs12::Pkcs12Error;
+pub use public_key::{Key, KeyError};
+
+use crate::plan::{CertificatePart, Encoding, KeyFormat, Value};
 use crate::property::PropertyPath;
 use crate::secret::SecretValue;
+use crate::vault::{Secret, Stored, StoredCertificate};
 
-/// Fetched values by the plan's ids; an optional object that does not exist is absent.
-pub type Values<'p> = HashMap<&'p str, SecretValue>;
+/// A fetched object that has been read: what it is made of is known.
+#[derive(Debug)]
+pub enum Object {
+    /// A secret, as it was stored.
+    Secret(Secret),
+    /// A certificate with its chain in order.
+    Certificate(Certificate),
+    /// A key's public part.
+    Key(Key),
+}
+
+impl Object {
+    /// Reads what was fetched.
+    ///
+    /// # Errors
+    /// A certificate or key that is not one. A secret may be anything.
+    pub fn read(stored: Stored) -> Result<Object, FormatError> {
+        Ok(match stored {
+            Stored::Secret(secret) => Object::Secret(secret),
+            Stored::Certificate(StoredCertificate::Secret(value)) => Object::Certificate(Certificate::read(&value)?),
+            Stored::Certificate(StoredCertificate::Public(der)) => Object::Certificate(Certificate::public(&der)?),
+            Stored::Key(jwk) => Object::Key(Key::read(&jwk)?),
+        })
+    }
+}
+
+/// Fetched objects by the plan's ids; an optional object that does not exist is absent.
+pub type Values<'p> = HashMap<&'p str, Object>;
+
+/// What comes of a value expression.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Rendered {
+    /// The bytes of the file.
+    File(SecretValue),
+    /// There is no file, and why.
+    Absent(&'static str),
+}
 
 /// Why an object's value is not what the plan takes it for. Says where, never what.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +99,12 @@ pub enum FormatError {
         /// The step of it.
         step: String,
     },
+    /// A certificate that yields no files.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A key without a public part.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A property without a value.
     #[error("property {path} is null")]
     Null {
@@ -59,30 +113,46 @@ pub enum FormatError {
     },
 }
 
-/// The bytes that `value` stands for, or `None` where it needs an object that does not exist.
+/// What `value` stands for.
 ///
 /// # Errors
-/// An object's value does not have the encoding or the property that the plan says.
-pub fn render(value: &Value, values: &Values<'_>) -> Result<Option<SecretValue>, FormatError> {
-    let Value::Object { id, property, encoding } = value;
-    let Some(stored) = values.get(id.as_str()) else { return Ok(None) };
-    match property {
-        Some(path) => encoding::decode(&property::select(stored, path)?, *encoding),
-        None => encoding::decode(stored, *encoding),
+/// An object's value does not have the encoding, the property or the form that the plan says.
+pub fn render(value: &Value, values: &Values<'_>) -> Result<Rendered, FormatError> {
+    match (value, values.get(value.id())) {
+        (Value::Object { property, encoding, .. }, Some(Object::Secret(secret))) => {
+            of_secret(secret, property.as_ref(), *encoding).map(Rendered::File)
+        }
+        (Value::Certificate { part, password, .. }, Some(Object::Certificate(certificate))) => {
+            of_certificate(certificate, *part, password.as_deref(), values)
+        }
+        (Value::Key { format: KeyFormat::Pem, .. }, Some(Object::Key(key))) => Ok(Rendered::File(key.pem())),
+        (Value::Key { format: KeyFormat::Jwk, .. }, Some(Object::Key(key))) => Ok(Rendered::File(key.jwk())),
+        // A plan whose kinds do not fit together is refused when it is read.
+        (_, Some(_) | None) => Ok(Rendered::Absent("its object does not exist")),
     }
-    .map(Some)
+}
+
+fn of_secret(secret: &Secret, property: Option<&PropertyPath>, encoding: Encoding) -> Result<SecretValue, FormatError> {
+    let is_pfx = || secret.content_type.as_deref().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-pkcs12"));
+    match (property, encoding) {
+        (Some(path), _) => encoding::decode(&property::select(&secret.value, path)?, encoding),
+        // What Key Vault keeps for a certificate is no text that anybody stored, so it is given out in the form that programs read.
+        (None, Encoding::Utf8) if secret.of_certificate && is_pfx() => Ok(Certificate::read(&secret.value)?.bundle()),
+        (None, _) => encoding::decode(&secret.value, encoding),
+    }
+}
+
+fn of_certificate(certificate: &Certificate, part: CertificatePart, password: Option<&str>, values: &Values<'_>) -> Result<Rendered, FormatError> {
+    let password = password.and_then(|id| match values.get(id) {
+        Some(Object::Secret(secret)) => Some(&secret.value),
+        Some(Object::Certificate(_) | Object::Key(_)) | None => None,
+    });
+    Ok(match (certificate.part(part, password)?, part) {
+        (Some(bytes), _) => Rendered::File(bytes),
+        (None, CertificatePart::Ca) => Rendered::Absent("no issuer is stored with the certificate"),
+        (None, _) => Rendered::Absent("the certificate came without a private key: its policy says that it is not exportable"),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::Encoding;
-
-    #[test]
-    fn a_property_is_picked_first_and_decoded_then() {
-        let values = Values::from([("0", SecretValue::from(r#"{"key":"aGk="}"#.to_owned()))]);
-        let value = |id: &str| Value::Object { id: id.to_owned(), property: Some("key".parse().unwrap()), encoding: Encoding::Base64 };
-        assert_eq!(render(&value("0"), &values).unwrap().unwrap().expose(), b"hi");
-        assert_eq!(render(&value("1"), &values).unwrap(), None);
-    }
-}
+mod tests;

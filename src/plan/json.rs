@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, Fetch, Object, Value, is_default};
+use super::{CertificatePart, Encoding, Fetch, KeyFormat, Object, Value, is_default};
 use crate::names::ObjectKind;
 use crate::property::PropertyPath;
 
@@ -44,26 +44,57 @@ impl TryFrom<FetchJson> for Fetch {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+/// Each kind of expression has a field that names what it is over, and fields of its own.
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ValueJson {
-    object: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    object: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     property: Option<PropertyPath>,
     #[serde(default, skip_serializing_if = "is_default")]
     encoding: Encoding,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<CertificatePart>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    format: KeyFormat,
 }
 
 impl From<Value> for ValueJson {
     fn from(value: Value) -> ValueJson {
+        let json = ValueJson::default();
         match value {
-            Value::Object { id, property, encoding } => ValueJson { object: id, property, encoding },
+            Value::Object { id, property, encoding } => ValueJson { object: Some(id), property, encoding, ..json },
+            Value::Certificate { id, part, password } => ValueJson { certificate: Some(id), part: Some(part), password, ..json },
+            Value::Key { id, format } => ValueJson { key: Some(id), format, ..json },
         }
     }
 }
 
-impl From<ValueJson> for Value {
-    fn from(json: ValueJson) -> Value {
-        Value::Object { id: json.object, property: json.property, encoding: json.encoding }
+impl TryFrom<ValueJson> for Value {
+    type Error = &'static str;
+
+    fn try_from(json: ValueJson) -> Result<Value, Self::Error> {
+        let of_secret = json.property.is_some() || json.encoding != Encoding::default();
+        let of_certificate = json.part.is_some() || json.password.is_some();
+        let of_key = json.format != KeyFormat::default();
+        match (json.object, json.certificate, json.key) {
+            (Some(id), None, None) if !of_certificate && !of_key => Ok(Value::Object { id, property: json.property, encoding: json.encoding }),
+            (None, Some(id), None) if !of_secret && !of_key => {
+                let part = json.part.ok_or("a value of a certificate needs part")?;
+                if json.password.is_some() && part != CertificatePart::Pfx {
+                    return Err("only the part pfx has a password");
+                }
+                Ok(Value::Certificate { id, part, password: json.password })
+            }
+            (None, None, Some(id)) if !of_secret && !of_certificate => Ok(Value::Key { id, format: json.format }),
+            _ => Err("a value is exactly one of object, certificate, key, with fields of that kind only"),
+        }
     }
 }

@@ -32,3 +32,33 @@ fn what_cannot_be_carried_out_is_refused() {
     assert!(broken(r#"{"id":"0","secret""#, r#"{"id":"0","key":null,"sekret""#).contains("unknown field `sekret`"));
     assert!(broken("\"db-password\",\"mode\"", "\"../x\",\"mode\"").contains("not a relative file path"));
 }
+
+const OF_EVERY_KIND: &str = r#"{"version":1,"cloud":{"authorityHost":"https://login.microsoftonline.com","resource":"https://vault.azure.net"},"identity":{"podIdentity":{}},"deadline":"2m","fetch":[{"id":"0","certificate":{"vault":"https://p.vault.azure.net","name":"web"}},{"id":"1","key":{"vault":"https://p.vault.azure.net","name":"sign"}},{"id":"2","secret":{"vault":"https://p.vault.azure.net","name":"pw"}}],"directories":[{"path":"/keyvault/files","entries":[{"file":"web/tls.crt","mode":"0400","value":{"certificate":"0","part":"chain"}},{"file":"web.pfx","mode":"0400","value":{"certificate":"0","part":"pfx","password":"2"}},{"file":"sign.pem","mode":"0400","value":{"key":"1"}},{"file":"sign.jwk","mode":"0400","value":{"key":"1","format":"jwk"}}]}]}"#;
+
+#[test]
+fn certificates_and_keys_survive_a_round_trip_byte_for_byte() {
+    assert_eq!(Plan::from_json(OF_EVERY_KIND).unwrap().to_json().unwrap(), OF_EVERY_KIND);
+}
+
+#[test]
+fn a_value_is_of_one_kind_and_over_an_object_of_that_kind() {
+    let broken = |from: &str, to: &str| Plan::from_json(&OF_EVERY_KIND.replace(from, to)).unwrap_err().to_string();
+    assert_eq!(
+        broken(r#"{"certificate":"0","part":"chain"}"#, r#"{"certificate":"1","part":"chain"}"#),
+        "the plan's file web/tls.crt takes id \"1\" for a certificate, and it is none"
+    );
+    assert_eq!(broken(r#""password":"2""#, r#""password":"0""#), "the plan's file web.pfx takes id \"0\" for a secret, and it is none");
+    assert_eq!(broken(r#""password":"2""#, r#""password":"9""#), "the plan's file web.pfx uses id \"9\", which it does not fetch");
+    for (from, to, expected) in [
+        (r#""part":"chain""#, r#""part":"novel""#, "unknown variant `novel`"),
+        (r#""part":"chain""#, r#""encoding":"hex""#, "a value is exactly one of object, certificate, key, with fields of that kind only"),
+        (r#"{"certificate":"0","part":"chain"}"#, r#"{"certificate":"0"}"#, "a value of a certificate needs part"),
+        (r#""part":"chain""#, r#""part":"chain","password":"2""#, "only the part pfx has a password"),
+        (r#"{"key":"1"}"#, r#"{"key":"1","object":"2"}"#, "a value is exactly one of object, certificate, key"),
+        (r#"{"key":"1"}"#, r#"{"key":"1","format":"novel"}"#, "unknown variant `novel`"),
+        (r#"{"key":"1"}"#, "{}", "a value is exactly one of object, certificate, key"),
+    ] {
+        let error = broken(from, to);
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+}

@@ -4,18 +4,20 @@ use std::time::{Duration, SystemTime};
 
 use hyper::HeaderMap;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::failure::{Class, Failure, Outlook, one_line};
 use super::network::{Response, TransportError};
+use crate::names::ObjectKind;
 use crate::secret::SecretValue;
 
 /// No clock overflows on what a server asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// What the vault answered, if it was not a failure.
-pub(super) enum Answer {
-    /// The secret's value.
-    Value(SecretValue),
+pub(super) enum Answer<T> {
+    /// What was asked for.
+    Value(T),
     /// It does not take the token.
     Unauthorized {
         /// The audience that its challenge names.
@@ -25,14 +27,10 @@ pub(super) enum Answer {
     },
 }
 
-/// Checks Key Vault's answer to a GET of a secret.
-pub(super) fn secret(response: &Response, now: SystemTime) -> Result<Answer, Failure> {
-    #[derive(Deserialize)]
-    struct Bundle {
-        value: String,
-    }
+/// Checks Key Vault's answer to a GET of an object.
+pub(super) fn object<T: DeserializeOwned>(kind: ObjectKind, response: &Response, now: SystemTime) -> Result<Answer<T>, Failure> {
     match response.status {
-        200 => json::<Bundle>("Key Vault", "a secret", response).map(|bundle| Answer::Value(bundle.value.into())),
+        200 => json("Key Vault", &format!("a {}", kind.noun()), response).map(Answer::Value),
         401 => Ok(Answer::Unauthorized { resource: challenged_resource(&response.headers), failure: vault_failure(response, now) }),
         _ => Err(vault_failure(response, now)),
     }
@@ -179,7 +177,7 @@ fn challenged_resource(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The JSON of a success; a body that broke off may come whole the next time.
-fn json<T: for<'de> Deserialize<'de>>(server: &str, wanted: &str, response: &Response) -> Result<T, Failure> {
+fn json<T: DeserializeOwned>(server: &str, wanted: &str, response: &Response) -> Result<T, Failure> {
     let failure = |reason: String| Failure {
         status: Some(response.status),
         ..Failure::new(Class::Format, format!("{server} answered {}, but {reason}", response.status))
@@ -194,7 +192,7 @@ fn json<T: for<'de> Deserialize<'de>>(server: &str, wanted: &str, response: &Res
 }
 
 /// The body of a refusal, or nothing: the status counts even where the body is cut or no JSON.
-fn lenient<T: Default + for<'de> Deserialize<'de>>(response: &Response) -> T {
+fn lenient<T: Default + DeserializeOwned>(response: &Response) -> T {
     serde_json::from_slice(response.body.expose()).unwrap_or_default()
 }
 

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::check::{self, Answer};
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, Outlook};
 use super::identity;
 use super::network::{Kind, Network, Request, Response};
+use super::object::{CertificateBundle, KeyBundle, Secret, Stored, StoredCertificate};
 use super::retry::Retry;
 use super::token::{Token, Tokens};
-use crate::names::VaultUrl;
+use crate::names::{ObjectKind, VaultUrl};
 use crate::plan::{Identity, Object, PlanCloud};
 use crate::secret::SecretValue;
 
@@ -42,30 +44,65 @@ impl<'p, N: Network> Client<'p, N> {
         self.token(None).await.map(drop)
     }
 
-    /// Reads a secret's value once, without trying again after a transient failure. A refused token is renewed once.
+    /// Reads an object once, without trying again after a transient failure. A refused token is renewed once.
     ///
     /// # Errors
-    /// Whatever kept the value from coming.
-    pub async fn secret(&self, object: &Object) -> Result<SecretValue, Failure> {
+    /// Whatever kept it from coming.
+    pub async fn read(&self, kind: ObjectKind, object: &Object) -> Result<Stored, Failure> {
+        match kind {
+            ObjectKind::Secret => self.secret(object).await.map(Stored::Secret),
+            ObjectKind::Certificate => self.certificate(object).await.map(Stored::Certificate),
+            ObjectKind::Key => self.get::<KeyBundle>(kind, object).await.map(|bundle| Stored::Key(bundle.key)),
+        }
+    }
+
+    /// Reads a secret, as [`Client::read`] does.
+    ///
+    /// # Errors
+    /// Whatever kept it from coming.
+    pub async fn secret(&self, object: &Object) -> Result<Secret, Failure> {
+        self.get(ObjectKind::Secret, object).await
+    }
+
+    /// The secret of the same name and version holds key and chain. Where there is none, or none for us, the certificate itself says whether
+    /// its key is one that never leaves the vault.
+    async fn certificate(&self, object: &Object) -> Result<StoredCertificate, Failure> {
+        let failure = match self.secret(object).await {
+            Ok(secret) => return Ok(StoredCertificate::Secret(secret.value)),
+            Err(failure) if matches!(failure.class, Class::NotFound | Class::Rbac) => failure,
+            Err(failure) => return Err(failure),
+        };
+        match self.get::<CertificateBundle>(ObjectKind::Certificate, object).await {
+            Ok(bundle) if bundle.is_exportable() => Err(Failure {
+                what: format!("the certificate can be read, and its private key, which is the secret of the same name, cannot: {}", failure.what),
+                ..failure
+            }),
+            Ok(bundle) => bundle.leaf().map(StoredCertificate::Public),
+            Err(other) if other.class == Class::NotFound || other.outlook != Outlook::Final => Err(other),
+            Err(_) => Err(failure),
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, kind: ObjectKind, object: &Object) -> Result<T, Failure> {
         self.guard(&object.vault)?;
         let token = self.token(None).await?;
-        let (resource, _) = match self.read(object, &token).await? {
+        let (resource, _) = match self.get_with(kind, object, &token).await? {
             Answer::Value(value) => return Ok(value),
             Answer::Unauthorized { resource, failure } => (resource, failure),
         };
         self.check_challenge(&object.vault, resource)?;
         let token = self.token(Some(&token)).await?;
-        match self.read(object, &token).await? {
+        match self.get_with(kind, object, &token).await? {
             Answer::Value(value) => Ok(value),
             Answer::Unauthorized { failure, .. } => Err(failure),
         }
     }
 
-    async fn read(&self, object: &Object, token: &Token) -> Result<Answer, Failure> {
+    async fn get_with<T: DeserializeOwned>(&self, kind: ObjectKind, object: &Object, token: &Token) -> Result<Answer<T>, Failure> {
         let version = object.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
-        let url = format!("{}/secrets/{}{version}?api-version={API_VERSION}", object.vault, object.name);
+        let url = format!("{}/{}/{}{version}?api-version={API_VERSION}", object.vault, kind.collection(), object.name);
         let response = self.send(Request { url, kind: Kind::Object { bearer: &token.value } }).await?;
-        check::secret(&response, SystemTime::now())
+        check::object(kind, &response, SystemTime::now())
     }
 
     async fn send(&self, request: Request<'_>) -> Result<Response, Failure> {

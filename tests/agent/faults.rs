@@ -19,19 +19,19 @@ fn every_refusal_has_its_class_its_exit_code_and_its_next_step() {
             "rbac",
             77,
             "rbac demo/db-password: Key Vault answered 403 Forbidden ForbiddenByRbac: Caller is not authorized to perform action on resource. ",
-            "; give the identity the role Key Vault Secrets User, or get permission for secrets in the access policy\n",
+            "; give the identity the role Key Vault Secrets User (for certificates Key Vault Certificate User, for keys Key Vault Reader), or the permission get in the access policy\n",
         ),
         (
             "policy",
             77,
             "rbac demo/db-password: Key Vault answered 403 Forbidden ForbiddenByPolicy: The user, group or application ",
-            "; give the identity the role Key Vault Secrets User, or get permission for secrets in the access policy\n",
+            "; give the identity the role Key Vault Secrets User (for certificates Key Vault Certificate User, for keys Key Vault Reader), or the permission get in the access policy\n",
         ),
         (
             "denied",
             77,
             "rbac demo/db-password: Key Vault answered 403 Forbidden AccessDenied: The user, group or application ",
-            "; give the identity the role Key Vault Secrets User, or get permission for secrets in the access policy\n",
+            "; give the identity the role Key Vault Secrets User (for certificates Key Vault Certificate User, for keys Key Vault Reader), or the permission get in the access policy\n",
         ),
         (
             "firewall",
@@ -49,7 +49,7 @@ fn every_refusal_has_its_class_its_exit_code_and_its_next_step() {
             "garbage",
             65,
             "format demo/db-password: Key Vault answered 200, but not with the JSON of a secret (line 1, column 1)",
-            "; compare the value with encoding and property in the annotation; if it is the answer, check what answers at that address\n",
+            "; compare the value with encoding, property and format in the annotation; if it is the answer, check what answers at that address\n",
         ),
     ] {
         world.fault(json!({"plane": "vault", "kind": "clear"}));

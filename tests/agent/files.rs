@@ -114,7 +114,7 @@ fn values_that_do_not_fit_the_plan_are_named_and_nothing_is_written() {
     );
     let run = world.run(&plan);
     assert_eq!(run.code, 65, "{}", run.log);
-    let advice = "compare the value with encoding and property in the annotation; if it is the answer, check what answers at that address";
+    let advice = "compare the value with encoding, property and format in the annotation; if it is the answer, check what answers at that address";
     assert_eq!(
         run.termination,
         format!(

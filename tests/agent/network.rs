@@ -105,8 +105,8 @@ fn a_plan_that_cannot_be_used_ends_with_64_and_a_reason() {
             "the plan's metadata endpoint \"https://localhost\" does not begin with http://",
         ),
         (
-            world.plan().with("/fetch", json!([{"id": "0", "key": {"vault": "https://a.vault.azure.net", "name": "signing"}}])),
-            "the plan fetches the key signing, but this agent reads secrets only",
+            world.plan_for(&["a"]).with("/fetch", json!([{"id": "0", "key": {"vault": "https://a.vault.azure.net", "name": "signing"}}])),
+            "the plan's file a takes id \"0\" for a secret, and it is none",
         ),
         (world.plan().with("/extraCa", json!("nothing")), "the plan's extraCa is not a list of PEM certificates: it holds none"),
     ] {

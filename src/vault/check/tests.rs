@@ -1,4 +1,5 @@
 use super::*;
+use crate::vault::Secret;
 
 const FIREWALL: &str = r#"{"error":{"code":"Forbidden","message":"Client address is not authorized and caller is not a trusted service.\r\nClient address: 1.2.3.4\r\n","innererror":{"code":"ForbiddenByFirewall"}}}"#;
 const BAD_SUBJECT: &str = r#"{"error":"invalid_client","error_description":"AADSTS700213: No matching federated identity record found for presented assertion subject 'system:serviceaccount:a:b'. Trace ID: 1 Correlation ID: 2 Timestamp: 3","error_codes":[700213]}"#;
@@ -16,6 +17,10 @@ fn refusal(class: &str, inner: &str) -> String {
     format!(r#"{{"error":{{"code":"Forbidden","message":"no","innererror":{{"code":"{inner}"}}}},"class":"{class}"}}"#)
 }
 
+fn secret(response: &Response, now: SystemTime) -> Result<Answer<Secret>, Failure> {
+    object(ObjectKind::Secret, response, now)
+}
+
 fn failure(response: &Response) -> Failure {
     match secret(response, SystemTime::UNIX_EPOCH) {
         Err(failure) => failure,
@@ -26,8 +31,8 @@ fn failure(response: &Response) -> Failure {
 #[test]
 fn a_secret_is_its_value_to_the_byte() {
     for (body, expected) in [(r#"{"value":"a\n\u0041","id":"x","attributes":{}}"#, "a\nA"), (r#"{"value":""}"#, "")] {
-        let Ok(Answer::Value(value)) = secret(&response(200, body), SystemTime::now()) else { panic!("{body}") };
-        assert_eq!(value.expose(), expected.as_bytes());
+        let Ok(Answer::Value(secret)) = secret(&response(200, body), SystemTime::now()) else { panic!("{body}") };
+        assert_eq!((secret.value.expose(), secret.content_type, secret.of_certificate), (expected.as_bytes(), None, false));
     }
 }
 

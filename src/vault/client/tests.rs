@@ -41,7 +41,7 @@ async fn read(vault: &str, cloud: &PlanCloud, answers: &[(u16, &'static str, &'s
     let client = Client::new(&script, cloud, &identity, Retry::new(Instant::now() + Duration::from_secs(60), || 0.0));
     let object = Object { vault: vault.parse().unwrap(), name: "a".parse().unwrap(), version: None, optional: false };
     let result = client.secret(&object).await;
-    let text = result.map(|value| String::from_utf8(value.expose().to_vec()).unwrap()).map_err(|failure| failure.to_string());
+    let text = result.map(|secret| String::from_utf8(secret.value.expose().to_vec()).unwrap()).map_err(|failure| failure.to_string());
     (text, script.sent.borrow().clone())
 }
 

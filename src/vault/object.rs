@@ -1,0 +1,107 @@
+//! What Key Vault says of its objects, as far as files are made of it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::failure::{Class, Failure};
+use crate::secret::SecretValue;
+
+/// An object as it was fetched.
+#[derive(Debug)]
+pub enum Stored {
+    /// A secret.
+    Secret(Secret),
+    /// A certificate.
+    Certificate(StoredCertificate),
+    /// A key's public members.
+    Key(Jwk),
+}
+
+/// A secret's value and what it is.
+#[derive(Debug, Deserialize)]
+#[serde(from = "SecretBundle")]
+pub struct Secret {
+    /// To the byte.
+    pub value: SecretValue,
+    /// What whoever stored it says that it is.
+    pub content_type: Option<String>,
+    /// Whether Key Vault keeps it for a certificate.
+    pub of_certificate: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretBundle {
+    value: String,
+    content_type: Option<String>,
+    #[serde(default)]
+    managed: bool,
+}
+
+impl From<SecretBundle> for Secret {
+    fn from(bundle: SecretBundle) -> Secret {
+        Secret { value: bundle.value.into(), content_type: bundle.content_type, of_certificate: bundle.managed }
+    }
+}
+
+/// A certificate, as whole as it may be read.
+#[derive(Debug)]
+pub enum StoredCertificate {
+    /// The value of the secret behind it.
+    Secret(SecretValue),
+    /// The leaf alone, as DER, since its policy keeps the private key in the vault.
+    Public(Vec<u8>),
+}
+
+/// The answer about a certificate.
+#[derive(Deserialize)]
+pub(super) struct CertificateBundle {
+    cer: String,
+    policy: Option<Policy>,
+}
+
+#[derive(Deserialize)]
+struct Policy {
+    key_props: Option<KeyProperties>,
+}
+
+#[derive(Deserialize)]
+struct KeyProperties {
+    exportable: Option<bool>,
+}
+
+impl CertificateBundle {
+    pub(super) fn is_exportable(&self) -> bool {
+        self.policy.as_ref().and_then(|policy| policy.key_props.as_ref()?.exportable).unwrap_or(true)
+    }
+
+    pub(super) fn leaf(&self) -> Result<Vec<u8>, Failure> {
+        STANDARD.decode(&self.cer).map_err(|_| Failure::new(Class::Format, "Key Vault answered 200, but the certificate's cer is not base64"))
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct KeyBundle {
+    pub(super) key: Jwk,
+}
+
+/// Key Vault's answer about a key. Private members are not read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Jwk {
+    /// The key's address with its version.
+    pub kid: String,
+    /// `RSA`, `RSA-HSM`, `EC`, `EC-HSM`, `oct` or `oct-HSM`.
+    pub kty: String,
+    /// RSA: modulus, base64url.
+    pub n: String,
+    /// RSA: public exponent, base64url.
+    pub e: String,
+    /// EC: curve.
+    pub crv: String,
+    /// EC: coordinate, base64url.
+    pub x: String,
+    /// EC: coordinate, base64url.
+    pub y: String,
+}
