@@ -55,6 +55,8 @@ pub struct Reference {
     pub property: Option<PropertyPath>,
     /// The output format, if the reference sets it.
     pub format: Option<Format>,
+    /// The secret whose value is the password of a [`Format::Pfx`].
+    pub password: Option<PasswordSource>,
     /// Whether a missing object (404) is skipped.
     pub optional: bool,
     /// Which containers get it; `None` means those of the pod's `containers` annotation.
@@ -82,6 +84,27 @@ pub enum Target {
         /// Tags that must all be there.
         tags: Vec<(String, String)>,
     },
+}
+
+/// The secret that holds a password: `[VAULT/]NAME[@VERSION]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordSource {
+    /// The vault, if it is named; `None` is the vault of what the password is for.
+    pub vault: Option<VaultName>,
+    /// The secret.
+    pub name: ObjectName,
+    /// The pinned version; `None` is the latest.
+    pub version: Option<ObjectVersion>,
+}
+
+impl FromStr for PasswordSource {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<PasswordSource, NameError> {
+        let (source, version) = text.rsplit_once('@').map_or((text, None), |(source, version)| (source, Some(version)));
+        let (vault, name) = source.split_once('/').map_or((None, source), |(vault, name)| (Some(vault), name));
+        Ok(PasswordSource { vault: vault.map(str::parse).transpose()?, name: name.parse()?, version: version.map(str::parse).transpose()? })
+    }
 }
 
 /// A vault by name (in the configured cloud) or by address.

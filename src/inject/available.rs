@@ -5,8 +5,6 @@ use super::findings::Findings;
 /// A part of the contract that a later version carries out.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Feature {
-    Certificates,
-    Keys,
     Env,
     Templates,
     Select,
@@ -25,8 +23,6 @@ pub(super) fn require(feature: Feature, place: &str, findings: &mut Findings) {
 /// Says that a feature is not available, and what to do until then.
 pub(super) fn not_yet(feature: Feature) -> String {
     let until_then = match feature {
-        Feature::Certificates => "name the certificate under secrets: its backing secret has the same name and holds key and chain",
-        Feature::Keys => "remove the annotation, and give the program the public key in another way",
         Feature::Env => "take the values from files: name the secrets under secrets",
         Feature::Templates => "let the program read the single files: name the secrets under secrets",
         Feature::Select => "name the secrets one by one",

@@ -59,7 +59,7 @@ fn mounts(plan: &Planned) -> Vec<Value> {
 /// One memory volume for each view, and the projected token.
 pub(super) fn volumes(plan: &Planned, views: &Views<'_>, config: &Config) -> Vec<Value> {
     let files = views.views.iter().enumerate().map(|(index, view)| {
-        json!({ "name": volume_name(index), "emptyDir": { "medium": "Memory", "sizeLimit": format!("{}Mi", volume_mebibytes(view.files.len())) } })
+        json!({ "name": volume_name(index), "emptyDir": { "medium": "Memory", "sizeLimit": format!("{}Mi", volume_mebibytes(view.file_count)) } })
     });
     let source = json!({ "audience": config.cloud.federation_audience, "expirationSeconds": TOKEN_SECONDS, "path": TOKEN_PATH });
     let token = plan.needs_token.then(|| json!({ "name": TOKEN_VOLUME, "projected": { "sources": [{ "serviceAccountToken": source }] } }));

@@ -1,13 +1,12 @@
 //! From settings and views to the plan that the agent carries out.
 
 use super::findings::Findings;
-use super::settings::{FileReference, Settings};
+use super::settings::{Content, FileReference, Settings};
 use super::views::Views;
-use crate::annotations::Key;
 use crate::config::Config;
-use crate::names::{AbsolutePath, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
+use crate::names::{AbsolutePath, FileMode, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
 use crate::plan::{Directory, Entry, Fetch, Identity, MAX_PLAN_BYTES, Object, Plan, PlanCloud, Value};
-use crate::reference::Target;
+use crate::reference::{Reference, Target};
 
 /// A plan with everything that is derived from it.
 #[derive(Debug)]
@@ -33,10 +32,10 @@ fn agent_path(index: usize) -> String {
 
 /// `None` where the identity is missing: there is a problem already.
 pub(super) fn plan(settings: &Settings, views: &Views<'_>, identity: Option<Identity>, config: &Config, findings: &mut Findings) -> Option<Planned> {
-    let entries: usize = views.views.iter().map(|view| view.files.len()).sum();
+    let entries: usize = views.views.iter().map(|view| view.file_count).sum();
     if entries > MAX_ENTRIES {
         // Nothing so large is ever built: annotations can name a file for each of a thousand containers.
-        too_long(&format!("{entries} files"), &format!("{MAX_ENTRIES}"), findings);
+        too_long(settings, &format!("{entries} files"), &format!("{MAX_ENTRIES}"), findings);
         return None;
     }
     let mut plan = Plan::new(cloud(settings, config), identity?, settings.deadline);
@@ -44,12 +43,12 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, identity: Option<Iden
     plan.log_level = settings.log_level;
     let ids = fetches(settings, views, &mut plan);
     for (index, view) in views.views.iter().enumerate() {
-        let entries = view.files.iter().map(|file| entry(&settings.files[*file], ids[*file], settings, view.mode)).collect();
+        let entries = view.files.iter().flat_map(|file| entries_of(&settings.files[*file], &ids[*file], settings, view.mode)).collect();
         plan.directories.push(Directory { path: agent_path(index).parse::<AbsolutePath>().ok()?, entries });
     }
     let json = plan.to_json().ok()?;
     if json.len() > MAX_PLAN_BYTES {
-        too_long(&format!("{} bytes", json.len()), &format!("{MAX_PLAN_BYTES}"), findings);
+        too_long(settings, &format!("{} bytes", json.len()), &format!("{MAX_PLAN_BYTES}"), findings);
     }
     Some(Planned {
         directories: plan.directories.iter().map(|directory| directory.path.to_string()).collect(),
@@ -60,10 +59,12 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, identity: Option<Iden
     })
 }
 
-fn too_long(length: &str, most: &str, findings: &mut Findings) {
+fn too_long(settings: &Settings, length: &str, most: &str, findings: &mut Findings) {
+    let mut annotations: Vec<String> = settings.files.iter().map(|file| file.key.annotation()).collect();
+    annotations.dedup();
     findings.problem(format!(
         "the plan would be {length} long and {most} are possible: name fewer objects in {}, or give them to fewer containers",
-        Key::Secrets.annotation()
+        annotations.join(" and ")
     ));
 }
 
@@ -73,7 +74,8 @@ fn cloud(settings: &Settings, config: &Config) -> PlanCloud {
     // The agent knows the resource's domain only; the suffix of a private cloud may be another.
     let is_outside = |vault: &VaultUrl| !vault.host().strip_suffix(domain).is_some_and(|name| name.ends_with('.'));
     let is_named = |vault: &VaultUrl| !cloud.is_vault(vault) || (cloud.verify_challenge && is_outside(vault));
-    let mut allowed: Vec<String> = settings.files.iter().map(|file| &file.vault).filter(|vault| is_named(vault)).map(VaultUrl::authority).collect();
+    let vaults = settings.files.iter().flat_map(|file| std::iter::once(&file.vault).chain(file.password.as_ref().map(|(vault, _)| vault)));
+    let mut allowed: Vec<String> = vaults.filter(|vault| is_named(vault)).map(VaultUrl::authority).collect();
     allowed.sort();
     allowed.dedup();
     PlanCloud {
@@ -91,36 +93,66 @@ fn named(reference: &FileReference) -> Option<(&ObjectName, Option<&ObjectVersio
     }
 }
 
-/// Adds each object once and says, for each file, which fetch it comes from. Key Vault compares names without regard to case.
-fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<usize> {
+/// The fetches of a reference.
+#[derive(Clone, Debug, Default)]
+struct Ids {
+    object: String,
+    password: Option<String>,
+}
+
+/// Adds each object once and says, for each reference, which fetches it comes from.
+fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<Ids> {
     let is_given = |index: usize| views.views.iter().any(|view| view.gives(index));
-    let mut ids = vec![0; settings.files.len()];
+    let mut ids = vec![Ids::default(); settings.files.len()];
     for (index, file) in settings.files.iter().enumerate().filter(|(index, _)| is_given(*index)) {
         let Some((name, version)) = named(file) else { continue };
-        let same_version =
-            |other: Option<&ObjectVersion>| other.map(|v| v.as_str().to_ascii_lowercase()) == version.map(|v| v.as_str().to_ascii_lowercase());
-        let same = |fetch: &Fetch| {
-            fetch.object.vault == file.vault
-                && fetch.object.name.as_str().eq_ignore_ascii_case(name.as_str())
-                && same_version(fetch.object.version.as_ref())
+        let object = |vault: &VaultUrl, name: &ObjectName, version: Option<&ObjectVersion>, optional| Object {
+            vault: vault.clone(),
+            name: name.clone(),
+            version: version.cloned(),
+            optional,
         };
-        ids[index] = plan.fetch.iter().position(same).unwrap_or_else(|| {
-            let object = Object { vault: file.vault.clone(), name: name.clone(), version: version.cloned(), optional: true };
-            plan.fetch.push(Fetch { id: plan.fetch.len().to_string(), kind: ObjectKind::Secret, object });
-            plan.fetch.len() - 1
-        });
-        // One reference that needs the object is enough.
-        plan.fetch[ids[index]].object.optional &= file.reference.optional;
+        ids[index] = Ids {
+            object: fetch(plan, file.kind, object(&file.vault, name, version, file.reference.optional)),
+            password: file
+                .password
+                .as_ref()
+                .map(|(vault, source)| fetch(plan, ObjectKind::Secret, object(vault, &source.name, source.version.as_ref(), false))),
+        };
     }
     ids
 }
 
-fn entry(file: &FileReference, id: usize, settings: &Settings, mode: crate::names::FileMode) -> Entry {
-    let reference = &file.reference;
-    Entry {
-        file: file.file.clone(),
-        mode: reference.mode.or(settings.file_mode).unwrap_or(mode),
-        value: Value::Object { id: id.to_string(), property: reference.property.clone(), encoding: reference.encoding },
+/// The id under which an object is fetched. Key Vault compares names without regard to case.
+fn fetch(plan: &mut Plan, kind: ObjectKind, object: Object) -> String {
+    let version = |object: &Object| object.version.as_ref().map(|version| version.as_str().to_ascii_lowercase());
+    let same = |fetch: &&mut Fetch| {
+        fetch.kind == kind
+            && fetch.object.vault == object.vault
+            && fetch.object.name.as_str().eq_ignore_ascii_case(object.name.as_str())
+            && version(&fetch.object) == version(&object)
+    };
+    if let Some(known) = plan.fetch.iter_mut().find(same) {
+        // One reference that needs the object is enough.
+        known.object.optional &= object.optional;
+        return known.id.clone();
+    }
+    let id = plan.fetch.len().to_string();
+    plan.fetch.push(Fetch { id: id.clone(), kind, object });
+    id
+}
+
+fn entries_of<'f>(file: &'f FileReference, ids: &'f Ids, settings: &'f Settings, mode: FileMode) -> impl Iterator<Item = Entry> + 'f {
+    let mode = file.reference.mode.or(settings.file_mode).unwrap_or(mode);
+    file.files.iter().map(move |(path, content)| Entry { file: path.clone(), mode, value: value(*content, &file.reference, ids) })
+}
+
+fn value(content: Content, reference: &Reference, ids: &Ids) -> Value {
+    let id = ids.object.clone();
+    match content {
+        Content::Secret => Value::Object { id, property: reference.property.clone(), encoding: reference.encoding },
+        Content::Certificate(part) => Value::Certificate { id, part, password: ids.password.clone() },
+        Content::Key(format) => Value::Key { id, format },
     }
 }
 

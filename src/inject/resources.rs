@@ -21,7 +21,7 @@ pub(super) fn volume_mebibytes(files: usize) -> u64 {
 }
 
 pub(super) fn of_agent(pod: &PodView<'_>, settings: &Settings, views: &Views<'_>, findings: &mut Findings) -> Resources {
-    let volumes: u64 = views.views.iter().map(|view| volume_mebibytes(view.files.len())).sum();
+    let volumes: u64 = views.views.iter().map(|view| volume_mebibytes(view.file_count)).sum();
     warn_small_consumers(views, volumes, findings);
     let mut resources = settings.resources.clone();
     if !settings.resources_of_pod && is_best_effort(pod) {

@@ -7,8 +7,9 @@ use super::sources::Sources;
 use crate::annotations::Key;
 use crate::config::{Config, Deadline, MountPath, Refresh, Resources};
 use crate::duration::Span;
-use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, VaultUrl};
-use crate::reference::{self, Destination, Grammar, Reference, Target};
+use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, NameError, ObjectKind, VaultUrl};
+use crate::plan::{CertificatePart, KeyFormat};
+use crate::reference::{self, Destination, Format, Grammar, PasswordSource, Reference, Target, VaultLocator};
 use crate::template::Template;
 use crate::texts::{BindingName, EnvDelivery, Image, OnChange, SecretName};
 use crate::yaml::{Kind, Node};
@@ -16,6 +17,7 @@ use crate::yaml::{Kind, Node};
 /// The answers to every question that annotations can put, but for the identity.
 #[derive(Debug)]
 pub(super) struct Settings {
+    /// One for each reference, in the order of the annotations.
     pub(super) files: Vec<FileReference>,
     pub(super) mount_path: AbsolutePath,
     pub(super) containers: Option<Vec<ContainerName>>,
@@ -29,12 +31,37 @@ pub(super) struct Settings {
     pub(super) log_level: LogLevel,
 }
 
-/// A reference with its vault's address and its file settled.
+/// A reference with its vault's address and its files settled.
 #[derive(Debug)]
 pub(super) struct FileReference {
+    /// The annotation it stands in.
+    pub(super) key: Key,
+    pub(super) kind: ObjectKind,
     pub(super) vault: VaultUrl,
-    pub(super) file: FilePath,
+    /// More than one for the folder of a certificate.
+    pub(super) files: Vec<(FilePath, Content)>,
+    /// Vault and secret of a PFX's password.
+    pub(super) password: Option<(VaultUrl, PasswordSource)>,
     pub(super) reference: Reference,
+}
+
+/// What a file of a reference holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Secret,
+    Certificate(CertificatePart),
+    Key(KeyFormat),
+}
+
+impl FileReference {
+    /// Where it stands, in words.
+    pub(super) fn place(&self) -> String {
+        place(self.key, &self.reference)
+    }
+}
+
+fn place(key: Key, reference: &Reference) -> String {
+    format!("annotation {}: {}", key.annotation(), reference.label)
 }
 
 pub(super) fn read(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Settings {
@@ -85,34 +112,40 @@ fn references(sources: &Sources<'_>, key: Key, grammar: Grammar, findings: &mut 
     references
 }
 
+/// The annotations whose references become files.
+const CONTENT: [(Key, Grammar); 3] = [(Key::Secrets, Grammar::Secrets), (Key::Certificates, Grammar::Certificates), (Key::Keys, Grammar::Keys)];
+
 fn files(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Vec<FileReference> {
-    let references = references(sources, Key::Secrets, Grammar::Secrets, findings);
-    if references.len() > MAX_ENTRIES {
-        let key = Key::Secrets.annotation();
-        findings.problem(format!(
-            "annotation {key}: it has {} references, and {MAX_ENTRIES} are the most that a plan can hold: name fewer",
-            references.len()
-        ));
-        return Vec::new();
+    let mut all = Vec::new();
+    for (key, grammar) in CONTENT {
+        let references = references(sources, key, grammar, findings);
+        if references.len() > MAX_ENTRIES {
+            findings.problem(format!(
+                "annotation {}: it has {} references, and {MAX_ENTRIES} are the most that a plan can hold: name fewer",
+                key.annotation(),
+                references.len()
+            ));
+        } else {
+            all.extend(references.into_iter().map(|reference| (key, grammar, reference)));
+        }
     }
-    let default = default_vault(&references, sources, config, findings);
-    references.into_iter().filter_map(|reference| file_reference(reference, default.as_ref(), config, findings)).collect()
+    let default = default_vault(&all, sources, config, findings);
+    all.into_iter().filter_map(|(key, grammar, reference)| file_reference(key, grammar, reference, default.as_ref(), config, findings)).collect()
 }
 
 /// The vault of references that name none. A bad one of the pod is wrong even if no reference needs it; one of the Namespace hurts nobody else.
-fn default_vault(references: &[Reference], sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Option<VaultUrl> {
-    let needs = |reference: &&Reference| matches!(&reference.target, Target::Object { vault: None, .. });
+fn default_vault(references: &[(Key, Grammar, Reference)], sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Option<VaultUrl> {
+    let needs = |(_, _, reference): &&(Key, Grammar, Reference)| matches!(&reference.target, Target::Object { vault: None, .. });
     let first = references.iter().find(needs);
     let problems = findings.count();
     let vault = match first {
         Some(_) => sources.get(Key::Vault, findings).or_else(|| config.defaults.vault.clone()),
         None => sources.of_pod(Key::Vault, findings),
     };
-    if let (None, Some(first), true) = (&vault, first, findings.count() == problems) {
+    if let (None, Some((key, _, first)), true) = (&vault, first, findings.count() == problems) {
         findings.absence(format!(
-            "annotation {}: {}: no vault is named: write VAULT/NAME, or set {} on the pod or its Namespace",
-            Key::Secrets.annotation(),
-            first.label,
+            "{}: no vault is named: write VAULT/NAME, or set {} on the pod or its Namespace",
+            place(*key, first),
             Key::Vault.annotation()
         ));
     }
@@ -124,36 +157,63 @@ fn nowhere() -> Option<VaultUrl> {
     "https://vault.invalid".parse().ok()
 }
 
-fn file_reference(reference: Reference, default: Option<&VaultUrl>, config: &Config, findings: &mut Findings) -> Option<FileReference> {
-    let place = format!("annotation {}: {}", Key::Secrets.annotation(), reference.label);
+fn file_reference(
+    key: Key,
+    grammar: Grammar,
+    reference: Reference,
+    default: Option<&VaultUrl>,
+    config: &Config,
+    findings: &mut Findings,
+) -> Option<FileReference> {
+    let place = place(key, &reference);
     let Target::Object { vault, name, .. } = &reference.target else {
         require(Feature::Select, &place, findings);
         return None;
     };
+    let mut address = |vault: &VaultLocator| config.vault_address(vault).map_err(|problem| findings.problem(format!("{place}: {problem}"))).ok();
     let vault = match vault {
-        Some(vault) => config.vault_address(vault).map_err(|problem| findings.problem(format!("{place}: {problem}"))).ok(),
+        Some(vault) => address(vault),
         None => default.cloned(),
+    }
+    .or_else(nowhere)?;
+    let password = match &reference.password {
+        Some(source) => match &source.vault {
+            Some(named) => Some((address(&VaultLocator::Name(named.clone())).or_else(nowhere)?, source.clone())),
+            None => Some((vault.clone(), source.clone())),
+        },
+        None => None,
     };
     let file = match &reference.destination {
-        Some(Destination::File(file)) => Some(file.clone()),
+        Some(Destination::File(file)) => file.clone(),
         // Every object name is a file name.
-        Some(Destination::Env(_)) | None => name.as_str().parse().ok(),
+        Some(Destination::Env(_)) | None => name.as_str().parse().ok()?,
     };
-    Some(FileReference { vault: vault.or_else(nowhere)?, file: file?, reference })
+    let files = outputs(grammar, reference.format, file).map_err(|error| findings.problem(format!("{place}: {error}"))).ok()?;
+    Some(FileReference { key, kind: grammar.kind(), vault, files, password, reference })
+}
+
+/// The files of a reference. The names in a certificate's folder are those of Kubernetes' TLS Secrets.
+fn outputs(grammar: Grammar, format: Option<Format>, file: FilePath) -> Result<Vec<(FilePath, Content)>, NameError> {
+    let certificate = |part| Ok(vec![(file.clone(), Content::Certificate(part))]);
+    match (grammar, format.unwrap_or(Format::Pem)) {
+        (Grammar::Certificates, Format::Bundle) => certificate(CertificatePart::Bundle),
+        (Grammar::Certificates, Format::Pfx) => certificate(CertificatePart::Pfx),
+        (Grammar::Certificates, Format::Pem | Format::Jwk) => {
+            let parts = [("tls.crt", CertificatePart::Chain), ("tls.key", CertificatePart::Key), ("ca.crt", CertificatePart::Ca)];
+            parts.into_iter().map(|(name, part)| Ok((format!("{file}/{name}").parse()?, Content::Certificate(part)))).collect()
+        }
+        (Grammar::Keys, Format::Jwk) => Ok(vec![(file, Content::Key(KeyFormat::Jwk))]),
+        (Grammar::Keys, _) => Ok(vec![(file, Content::Key(KeyFormat::Pem))]),
+        (Grammar::Secrets | Grammar::Env, _) => Ok(vec![(file, Content::Secret)]),
+    }
 }
 
 // === what parses and is not carried out yet ===
 
 fn refuse_unavailable(sources: &Sources<'_>, config: &Config, findings: &mut Findings) {
-    for (key, grammar, feature) in [
-        (Key::Certificates, Grammar::Certificates, Feature::Certificates),
-        (Key::Keys, Grammar::Keys, Feature::Keys),
-        (Key::Env, Grammar::Env, Feature::Env),
-    ] {
-        if sources.pod.get(key).is_some() {
-            references(sources, key, grammar, findings);
-            require(feature, &format!("annotation {}", key.annotation()), findings);
-        }
+    if sources.pod.get(Key::Env).is_some() {
+        references(sources, Key::Env, Grammar::Env, findings);
+        require(Feature::Env, &format!("annotation {}", Key::Env.annotation()), findings);
     }
     if let Some(text) = sources.pod.get(Key::Templates) {
         templates(text, findings);

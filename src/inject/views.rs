@@ -27,6 +27,8 @@ pub(super) struct View<'p> {
     /// Positions in [`Settings::files`], ascending.
     pub(super) files: Vec<usize>,
     pub(super) consumers: Vec<Consumer<'p>>,
+    /// How many files there are: a certificate has three.
+    pub(super) file_count: usize,
     /// The mode of files that set none.
     pub(super) mode: FileMode,
 }
@@ -71,7 +73,10 @@ pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Co
         }
         match views.iter_mut().find(|view| view.files == files) {
             Some(view) => view.consumers.push(consumer),
-            None => views.push(View { files, consumers: vec![consumer], mode: FileMode::WORLD }),
+            None => {
+                let file_count = files.iter().map(|index| settings.files[*index].files.len()).sum();
+                views.push(View { files, consumers: vec![consumer], file_count, mode: FileMode::WORLD });
+            }
         }
     }
     check_everyone_is_given(&views, settings, findings);
@@ -101,10 +106,6 @@ fn given(name: &str, settings: &Settings, config: &Config) -> Vec<usize> {
 
 // === checks ===
 
-fn secrets_item(file: &FileReference) -> String {
-    format!("annotation {}: {}", Key::Secrets.annotation(), file.reference.label)
-}
-
 fn check_names(pod: &PodView<'_>, settings: &Settings, findings: &mut Findings) {
     let known: Vec<&str> = containers(pod).map(|consumer| consumer.container.name.as_str()).collect();
     let is_known: HashSet<&str> = known.iter().copied().collect();
@@ -119,7 +120,7 @@ fn check_names(pod: &PodView<'_>, settings: &Settings, findings: &mut Findings) 
     }
     for file in &settings.files {
         if let Some(names) = &file.reference.containers {
-            check(&format!("{}: containers", secrets_item(file)), names);
+            check(&format!("{}: containers", file.place()), names);
         }
     }
 }
@@ -130,7 +131,7 @@ fn check_everyone_is_given(views: &[View<'_>], settings: &Settings, findings: &m
         if !named && !views.iter().any(|view| view.gives(index)) {
             findings.problem(format!(
                 "{}: no container is given it, because the operator excludes them all: name one in {}",
-                secrets_item(file),
+                file.place(),
                 Key::Containers.annotation()
             ));
         }
@@ -139,22 +140,21 @@ fn check_everyone_is_given(views: &[View<'_>], settings: &Settings, findings: &m
 
 /// Two files at one path, or a file where another needs a folder. Each pair is `told` once, however many views hold it.
 fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(usize, usize)>, findings: &mut Findings) {
+    let paths = || view.files.iter().flat_map(|index| settings.files[*index].files.iter().map(|(path, _)| (*index, path.as_str())));
     let mut files: HashMap<&str, usize> = HashMap::new();
-    for index in &view.files {
-        let path = settings.files[*index].file.as_str();
+    for (index, path) in paths() {
         if let Some(first) = files.get(path) {
-            if told.insert((*first, *index)) {
-                findings.problem(conflict(view, settings, (*first, *index), &format!("both become the file {path} of")));
+            if told.insert((*first, index)) {
+                findings.problem(conflict(view, settings, (*first, index), &format!("both become the file {path} of")));
             }
         } else {
-            files.insert(path, *index);
+            files.insert(path, index);
         }
     }
-    for index in &view.files {
-        let path = settings.files[*index].file.as_str();
+    for (index, path) in paths() {
         for folder in path.match_indices('/').map(|(end, _)| &path[..end]) {
-            if let Some(outer) = files.get(folder).filter(|outer| told.insert((**outer, *index))) {
-                findings.problem(conflict(view, settings, (*outer, *index), &format!("make {folder} both a file and the folder of {path} in")));
+            if let Some(outer) = files.get(folder).filter(|outer| told.insert((**outer, index))) {
+                findings.problem(conflict(view, settings, (*outer, index), &format!("make {folder} both a file and the folder of {path} in")));
             }
         }
     }
@@ -163,7 +163,8 @@ fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(
 fn conflict(view: &View<'_>, settings: &Settings, pair: (usize, usize), what: &str) -> String {
     let (first, second) = (&settings.files[pair.0.min(pair.1)], &settings.files[pair.0.max(pair.1)]);
     let container = view.consumers[0].container.name.as_str();
-    format!("{} and {} {what} container {container}: give one of them another file", secrets_item(first), second.reference.label)
+    let second = if first.key == second.key { second.reference.label.clone() } else { second.place() };
+    format!("{} and {second} {what} container {container}: give one of them another file", first.place())
 }
 
 fn check_mount_path(view: &View<'_>, settings: &Settings, findings: &mut Findings) {
@@ -247,7 +248,7 @@ fn check_modes(view: &View<'_>, settings: &Settings, uids: &Uids, findings: &mut
     for file in view.files.iter().map(|index| &settings.files[*index]) {
         let Some(mode) = file.reference.mode.or(settings.file_mode) else { continue };
         let place = match file.reference.mode {
-            Some(_) => format!("{}: mode", secrets_item(file)),
+            Some(_) => format!("{}: mode", file.place()),
             None => settings.file_mode_place.clone(),
         };
         for consumer in &view.consumers {

@@ -1,6 +1,6 @@
 //! The long form: a YAML list of short strings and maps.
 
-use super::{Destination, Format, Grammar, Parsed, Reference, Target, VaultLocator, short};
+use super::{Destination, Format, Grammar, Parsed, PasswordSource, Reference, Target, VaultLocator, short};
 use crate::names::{ContainerName, FileMode, ObjectName, ObjectVersion, VaultName};
 use crate::plan::Encoding;
 use crate::property::PropertyPath;
@@ -50,6 +50,8 @@ fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Refe
     let label = name.as_deref().map_or_else(|| format!("item {number}"), |name| short::label(number, name));
     let target = target_of(&mut fields, name.as_deref(), item, &mut problems);
     let destination = destination_of(parsed.grammar, &mut fields, item, &mut problems);
+    let format = format_of(parsed.grammar, &mut fields, &mut problems);
+    let password = password_of(parsed.grammar, format, &mut fields, &mut problems);
     let reference = target.map(|target| Reference {
         label: label.clone(),
         target,
@@ -57,7 +59,8 @@ fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Refe
         mode: fields.parse::<FileMode>("mode", &mut problems),
         encoding: fields.parse::<Encoding>("encoding", &mut problems).unwrap_or_default(),
         property: fields.parse::<PropertyPath>("property", &mut problems),
-        format: format_of(parsed.grammar, &mut fields, &mut problems),
+        format,
+        password,
         optional: fields.bool("optional", &mut problems).unwrap_or(false),
         containers: containers_of(&mut fields, &mut problems),
     });
@@ -153,6 +156,10 @@ fn format_of(grammar: Grammar, fields: &mut Fields<'_>, problems: &mut Problems)
                 "pem" => Some(Format::Pem),
                 "bundle" => Some(Format::Bundle),
                 "pfx" => Some(Format::Pfx),
+                "jks" => {
+                    problems.add(node, "format", "a Java keystore is not available: write pfx, which Java reads as it is (PKCS12), with passwordFrom if the program wants a password");
+                    return None;
+                }
                 _ => None,
             },
             "pem, bundle or pfx",
@@ -176,6 +183,19 @@ fn format_of(grammar: Grammar, fields: &mut Fields<'_>, problems: &mut Problems)
     format
 }
 
+/// Elsewhere the field is foreign, and said to be.
+fn password_of(grammar: Grammar, format: Option<Format>, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<PasswordSource> {
+    if grammar != Grammar::Certificates {
+        return None;
+    }
+    let password = fields.parse::<PasswordSource>("passwordFrom", problems);
+    let node = fields.take("passwordFrom")?;
+    if format != Some(Format::Pfx) {
+        problems.add(node, "passwordFrom", "only a PFX has a password: add format: pfx, or remove it");
+    }
+    password
+}
+
 fn containers_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<ContainerName>> {
     let node = fields.take("containers")?;
     let names = fields.parse_list("containers", problems)?;
@@ -185,19 +205,26 @@ fn containers_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec
     Some(names)
 }
 
+const OF_SECRETS: [(&str, &str); 4] = [
+    ("env", "a file has no variable name: use file"),
+    ("encoding", "only a secret has an encoding: remove it"),
+    ("property", "only a secret has properties: remove it"),
+    ("select", "only secrets can be selected: remove it"),
+];
+const NO_PFX: &str = "only a certificate with format: pfx has a password: remove it";
+
 /// Fields that exist, but not in this annotation: better than "unknown".
 fn refuse_foreign_fields(grammar: Grammar, fields: &mut Fields<'_>, problems: &mut Problems) {
-    let foreign: &[(&'static str, &str)] = match grammar {
-        Grammar::Secrets => &[("env", "a file has no variable name: use file, or move the reference to the annotation env")],
-        Grammar::Certificates | Grammar::Keys => &[
-            ("env", "a file has no variable name: use file"),
-            ("encoding", "only a secret has an encoding: remove it"),
-            ("property", "only a secret has properties: remove it"),
-            ("select", "only secrets can be selected: remove it"),
-        ],
+    let foreign: &[(&'static str, &'static str)] = match grammar {
+        Grammar::Secrets => {
+            &[("env", "a file has no variable name: use file, or move the reference to the annotation env"), ("passwordFrom", NO_PFX)]
+        }
+        Grammar::Certificates => &OF_SECRETS,
+        Grammar::Keys => &[OF_SECRETS[0], OF_SECRETS[1], OF_SECRETS[2], OF_SECRETS[3], ("passwordFrom", NO_PFX)],
         Grammar::Env => &[
             ("file", "a variable is no file: use env, or move the reference to the annotation secrets"),
             ("mode", "a variable has no file mode: remove it"),
+            ("passwordFrom", NO_PFX),
         ],
     };
     for (field, message) in foreign {

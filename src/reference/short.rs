@@ -57,6 +57,7 @@ pub(super) fn item_reference(item: &str, label: String, parsed: &mut Parsed) -> 
         encoding: Encoding::Utf8,
         property: None,
         format: None,
+        password: None,
         optional: false,
         containers: None,
     })

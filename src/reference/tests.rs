@@ -73,10 +73,14 @@ fn the_long_form_keeps_spellings() {
 fn certificates_and_keys_have_formats() {
     assert_eq!(good("[{name: web, format: pfx}]", Grammar::Certificates)[0].format, Some(Format::Pfx));
     assert_eq!(good("[{name: sign, format: jwk}]", Grammar::Keys)[0].format, Some(Format::Jwk));
+    let version = "fa30baf29582406ca154583060b42e39";
+    let password = good(&format!("[{{name: web, format: pfx, passwordFrom: shared/pw@{version}}}]"), Grammar::Certificates)[0].password.clone();
+    let expected = PasswordSource { vault: Some("shared".parse().unwrap()), name: "pw".parse().unwrap(), version: Some(version.parse().unwrap()) };
+    assert_eq!(password, Some(expected));
     assert_eq!(
         problems("[{name: web, format: jks, encoding: hex}]", Grammar::Certificates),
         [
-            "item 1 \"web\": format: \"jks\" is not a format here: pem, bundle or pfx",
+            "item 1 \"web\": format: a Java keystore is not available: write pfx, which Java reads as it is (PKCS12), with passwordFrom if the program wants a password",
             "item 1 \"web\": encoding: only a secret has an encoding: remove it"
         ]
     );
