@@ -201,3 +201,6 @@ fn coordinate(curve: Curve, member: &'static str, text: &str) -> Result<Vec<u8>,
     let bytes = number(member, text, curve.bytes())?;
     Ok([vec![0; curve.bytes() - bytes.len()], bytes].concat())
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,7 @@ impl World {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let text = format!("{CONFIG}{}", secrets().map(|(name, value)| format!("  - {{name: {name}, value: {value}}}\n")).collect::<String>());
         let text = format!("{text}  - {{name: large, value: {}}}\n", CANARY.repeat(500));
+        let text = format!("{text}{}", certificates());
         let config = Config::parse(&text, &fixtures).unwrap();
         let (ready, when_ready) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -211,6 +212,28 @@ impl Drop for World {
 /// `s-00` to `s-49`.
 pub(crate) fn secrets() -> impl Iterator<Item = (String, String)> {
     (0..50).map(|n| (format!("s-{n:02}"), format!("canary-{n:02}")))
+}
+
+/// What Key Vault keeps behind certificates, as secrets: the agent asks for nothing else where the key may be read.
+fn certificates() -> String {
+    let fixture = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pfx").join(name)).unwrap();
+    let certificates = |text: &str| text[text.find("-----BEGIN CERTIFICATE").unwrap()..].to_owned();
+    let chain = fixture("kv-rsa-chain3.expected.pem");
+    let (key, public) = (chain.replace(&certificates(&chain), ""), certificates(&chain));
+    let leaf_and_root = {
+        let blocks: Vec<&str> = public.split_inclusive("-----END CERTIFICATE-----\n").collect();
+        [blocks[0], blocks[2]].concat()
+    };
+    let seeds = [
+        ("tls-root-first", "application/x-pkcs12", fixture("kv-rsa-chain3-root-first.b64")),
+        ("tls-ec", "application/x-pkcs12", fixture("kv-ec-p521.b64")),
+        ("tls-rc2", "application/x-pkcs12", fixture("ossl-rc2-40.b64")),
+        ("tls-pem", "application/x-pem-file", fixture("kv-pem-chain3.secret.pem")),
+        ("tls-public", "application/x-pem-file", public),
+        ("tls-gap", "application/x-pem-file", key.clone() + &leaf_and_root),
+        ("tls-mismatch", "application/x-pem-file", key + &certificates(&fixture("kv-ec-p256.expected.pem"))),
+    ];
+    seeds.iter().map(|(name, kind, value)| format!("  - {{name: {name}, contentType: {kind}, value: {}}}\n", json!(value))).collect()
 }
 
 /// A plan under construction.

@@ -11,11 +11,13 @@ use crate::vault::TransportError;
 struct Script {
     answers: RefCell<VecDeque<(u16, &'static str, &'static str)>>,
     sent: RefCell<Vec<String>>,
+    paths: RefCell<Vec<String>>,
 }
 
 impl Network for &Script {
     async fn send(&self, request: Request<'_>) -> Result<Response, TransportError> {
         let host = request.url.split('/').nth(2).unwrap_or_default();
+        self.paths.borrow_mut().push(request.url.splitn(4, '/').nth(3).unwrap_or_default().to_owned());
         self.sent.borrow_mut().push(match request.kind {
             Kind::Object { bearer } => format!("{host} {}", String::from_utf8_lossy(bearer.expose())),
             Kind::Metadata => "sign-in".to_owned(),
@@ -36,7 +38,7 @@ const FOREIGN: (u16, &str, &str) = (401, r#"Bearer authorization="https://login/
 
 /// Reads a secret of `vault` and brings the outcome and what was sent.
 async fn read(vault: &str, cloud: &PlanCloud, answers: &[(u16, &'static str, &'static str)]) -> (Result<String, String>, Vec<String>) {
-    let script = Script { answers: RefCell::new(answers.iter().copied().collect()), sent: RefCell::default() };
+    let script = Script { answers: RefCell::new(answers.iter().copied().collect()), sent: RefCell::default(), paths: RefCell::default() };
     let identity = Identity::PodIdentity { endpoint: Some("http://127.0.0.1:1".to_owned()) };
     let client = Client::new(&script, cloud, &identity, Retry::new(Instant::now() + Duration::from_secs(60), || 0.0));
     let object = Object { vault: vault.parse().unwrap(), name: "a".parse().unwrap(), version: None, optional: false };
@@ -114,4 +116,74 @@ async fn many_refusals_at_once_cost_one_sign_in() {
     let renewed = futures::future::join_all((0..32).map(|_| tokens.get(Some(&first), sign_in()))).await;
     assert!(renewed.into_iter().all(|token| !Arc::ptr_eq(&token.unwrap(), &first)));
     assert_eq!(*signed_in.borrow(), 2);
+}
+
+const NO_SECRET: (u16, &str, &str) = (404, "", r#"{"error":{"code":"SecretNotFound"}}"#);
+const FORBIDDEN: (u16, &str, &str) = (403, "", r#"{"error":{"code":"Forbidden","innererror":{"code":"ForbiddenByRbac"}}}"#);
+const DISABLED: (u16, &str, &str) = (403, "", r#"{"error":{"code":"Forbidden","innererror":{"code":"SecretDisabled"}}}"#);
+const NO_CERTIFICATE: (u16, &str, &str) = (404, "", r#"{"error":{"code":"CertificateNotFound"}}"#);
+const THROTTLED: (u16, &str, &str) = (429, "", "");
+const KEPT: (u16, &str, &str) = (200, "", r#"{"cer":"AQID","policy":{"key_props":{"exportable":false}}}"#);
+const EXPORTABLE: (u16, &str, &str) = (200, "", r#"{"cer":"AQID","policy":{"key_props":{"exportable":true}}}"#);
+const WITHOUT_POLICY: (u16, &str, &str) = (200, "", r#"{"cer":"AQID"}"#);
+const NO_BASE64: (u16, &str, &str) = (200, "", r#"{"cer":"A!","policy":{"key_props":{"exportable":false}}}"#);
+
+/// Reads an object and brings the outcome and the paths that were asked for.
+async fn read_kind(kind: ObjectKind, answers: &[(u16, &'static str, &'static str)]) -> (Result<Stored, Failure>, Vec<String>) {
+    let answers = [TOKEN_1].iter().chain(answers).copied().collect();
+    let script = Script { answers: RefCell::new(answers), sent: RefCell::default(), paths: RefCell::default() };
+    let (cloud, identity) = (cloud(), Identity::PodIdentity { endpoint: Some("http://127.0.0.1:1".to_owned()) });
+    let client = Client::new(&script, &cloud, &identity, Retry::new(Instant::now() + Duration::from_secs(60), || 0.0));
+    let version = Some("fa30baf29582406ca154583060b42e39".parse().unwrap());
+    let object = Object { vault: "https://p.vault.azure.net".parse().unwrap(), name: "a".parse().unwrap(), version, optional: false };
+    let result = client.read(kind, &object).await;
+    let paths = script.paths.borrow()[1..].iter().map(|path| path.split("/fa30").next().unwrap().to_owned()).collect();
+    (result, paths)
+}
+
+#[tokio::test]
+async fn a_certificate_is_the_secret_of_its_name_and_itself_only_where_that_cannot_be_read() {
+    let (result, paths) = read_kind(ObjectKind::Certificate, &[VALUE]).await;
+    assert!(matches!(result, Ok(Stored::Certificate(StoredCertificate::Secret(value))) if value.expose() == b"v"));
+    assert_eq!(paths, ["secrets/a"]);
+    for refused in [NO_SECRET, FORBIDDEN] {
+        let (result, paths) = read_kind(ObjectKind::Certificate, &[refused, KEPT]).await;
+        assert!(matches!(result, Ok(Stored::Certificate(StoredCertificate::Public(der))) if der == [1, 2, 3]));
+        assert_eq!(paths, ["secrets/a", "certificates/a"]);
+    }
+}
+
+#[tokio::test]
+async fn why_a_certificate_cannot_be_had_is_told_from_what_both_requests_say() {
+    let forbidden = "Key Vault answered 403 Forbidden ForbiddenByRbac";
+    let half = "the certificate can be read, and its private key, which is the secret of the same name, cannot: ";
+    for (answers, class, expected) in [
+        (vec![DISABLED], Class::Disabled, "Key Vault answered 403 Forbidden SecretDisabled".to_owned()),
+        (vec![FORBIDDEN, EXPORTABLE], Class::Rbac, format!("{half}{forbidden}")),
+        (vec![FORBIDDEN, WITHOUT_POLICY], Class::Rbac, format!("{half}{forbidden}")),
+        (vec![FORBIDDEN, FORBIDDEN], Class::Rbac, forbidden.to_owned()),
+        (vec![FORBIDDEN, NO_CERTIFICATE], Class::NotFound, "Key Vault answered 404 CertificateNotFound".to_owned()),
+        (vec![NO_SECRET, NO_CERTIFICATE], Class::NotFound, "Key Vault answered 404 CertificateNotFound".to_owned()),
+        (vec![NO_SECRET, FORBIDDEN], Class::NotFound, "Key Vault answered 404 SecretNotFound".to_owned()),
+        (vec![NO_SECRET, NO_BASE64], Class::Format, "Key Vault answered 200, but the certificate's cer is not base64".to_owned()),
+        (vec![NO_SECRET, THROTTLED], Class::Throttled, "Key Vault answered 429".to_owned()),
+    ] {
+        let (result, paths) = read_kind(ObjectKind::Certificate, &answers).await;
+        let failure = result.unwrap_err();
+        assert_eq!((failure.class, failure.to_string(), paths.len()), (class, expected, answers.len()));
+    }
+    let (result, _) = read_kind(ObjectKind::Certificate, &[NO_SECRET, THROTTLED]).await;
+    assert_eq!(result.unwrap_err().outlook, Outlook::Transient, "so that it is tried again");
+}
+
+#[tokio::test]
+async fn a_key_is_its_public_members() {
+    let answer = (200, "", r#"{"key":{"kid":"https://p/keys/a/1","kty":"EC","crv":"P-256","x":"AQ","y":"Ag","d":"canary"},"attributes":{}}"#);
+    let (result, paths) = read_kind(ObjectKind::Key, &[answer]).await;
+    let Ok(Stored::Key(jwk)) = result else { panic!("{result:?}") };
+    assert_eq!((jwk.kty.as_str(), jwk.crv.as_str(), jwk.x.as_str()), ("EC", "P-256", "AQ"));
+    assert!(!format!("{jwk:?}").contains("canary"));
+    assert_eq!(paths, ["keys/a"]);
+    let (result, _) = read_kind(ObjectKind::Key, &[(200, "", "{}")]).await;
+    assert_eq!(result.unwrap_err().to_string(), "Key Vault answered 200, but not with the JSON of a key (line 1, column 2)");
 }
