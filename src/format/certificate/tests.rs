@@ -122,6 +122,34 @@ fn a_gap_is_told_with_the_issuer_that_is_missing() {
     assert_eq!(remarks(&with_stray), [(true, "the certificate CN=ecapp.example.test is not part of the chain and is left out")]);
 }
 
+/// An authority: what it signs with, and its own certificate, signed by itself.
+fn authority(name: &str) -> (rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, String) {
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let issuer = rcgen::CertifiedIssuer::self_signed(parameters, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let pem = issuer.pem().replace("\r\n", "\n");
+    (issuer, pem)
+}
+
+#[test]
+fn of_two_authorities_with_one_name_the_one_with_the_right_key_is_taken() {
+    let ((_, old), (issuer, new)) = (authority("CA"), authority("CA"));
+    for names_its_issuers_key in [true, false] {
+        let mut parameters = rcgen::CertificateParams::new(vec!["app.example".to_owned()]).unwrap();
+        parameters.use_authority_key_identifier_extension = names_its_issuers_key;
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = parameters.signed_by(&key, &issuer).unwrap().pem().replace("\r\n", "\n");
+        for order in [[&old, &new], [&new, &old]] {
+            let stored = read(&[&leaf, &key.serialize_pem(), order[0], order[1]].map(String::as_str).concat()).unwrap();
+            // Without the identifier there is nothing to choose by.
+            let expected = if names_its_issuers_key { &new } else { order[0] };
+            assert_eq!(part(&stored, CertificatePart::Chain).unwrap(), [leaf.as_str(), expected].concat());
+        }
+    }
+}
+
 #[test]
 fn a_key_that_belongs_to_no_certificate_is_an_error() {
     let (rsa, ec) = (blocks(&file("kv-rsa-chain3.expected.pem")), blocks(&file("kv-ec-p256.expected.pem")));
