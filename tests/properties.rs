@@ -124,6 +124,12 @@ fn asking() -> impl Strategy<Value = Map<String, Value>> {
         ("status", "forged"),
         ("warnings", "forged"),
         ("containers", "api"),
+        ("certificates", "payments/web, tls/x=payments/web@00000000000000000000000000000001"),
+        (
+            "certificates",
+            "- {name: web, vault: payments, format: pfx, file: w, passwordFrom: pw}\n- {name: web, vault: payments, format: bundle, file: b/c}\n",
+        ),
+        ("keys", "- {name: sign, vault: payments, format: jwk}\n- payments/wrap\n"),
     ];
     (secrets, subsequence(rest, 0..5), option::weighted(0.1, any::<(String, String)>())).prop_map(|(secrets, rest, any)| {
         let mut annotations = Map::from_iter([(format!("{PREFIX}refresh"), json!("off")), (format!("{PREFIX}secrets"), json!(secrets))]);

@@ -247,8 +247,7 @@ impl Parts {
 fn chain(mut rest: Vec<X509>, leaf: usize) -> (Vec<X509>, Vec<X509>) {
     let mut chain = vec![rest.remove(leaf)];
     while let Some(last) = chain.last().filter(|last| !last.is_root()) {
-        let surely = rest.iter().position(|candidate| candidate.surely_issued(last));
-        let Some(next) = surely.or_else(|| rest.iter().position(|candidate| candidate.may_have_issued(last))) else { break };
+        let Some(next) = rest.iter().position(|candidate| candidate.may_have_issued(last)) else { break };
         chain.push(rest.remove(next));
     }
     (chain, rest)

@@ -45,11 +45,6 @@ impl X509 {
         self.subject == other.issuer && agree(other.issuer_key_id.as_deref(), self.key_id.as_deref())
     }
 
-    /// Whether key identifiers say the same as the names.
-    pub(super) fn surely_issued(&self, other: &X509) -> bool {
-        self.may_have_issued(other) && self.key_id.is_some() && self.key_id == other.issuer_key_id
-    }
-
     /// Whether it is its own issuer.
     pub(super) fn is_root(&self) -> bool {
         self.may_have_issued(self)

@@ -151,6 +151,7 @@ impl World {
         for (place, text) in [("log", &output), ("termination message", &termination)] {
             assert!(!text.contains(CANARY), "a value is in the {place}: {text}");
             assert!(!text.contains("eyJ"), "a token is in the {place}: {text}");
+            assert!(!text.contains("PRIVATE KEY") && !text.contains("MII"), "a key is in the {place}: {text}");
         }
         Run { code, log: output, termination }
     }
