@@ -47,7 +47,7 @@ impl Command {
 /// The text of `--help`.
 pub(super) fn help() -> String {
     let mut text = "\
-keyvault-agent: fetches the secrets of a plan from Azure Key Vault and writes them as files.
+keyvault-agent: fetches the secrets, certificates and public keys of a plan from Azure Key Vault and writes them as files.
 
 Usage:
   keyvault-agent fetch [--root DIR]

@@ -3,6 +3,7 @@
 mod gate;
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -60,7 +61,7 @@ async fn read<N: Network>(client: &Client<'_, N>, Fetch { kind, object, .. }: &F
 }
 
 fn tell(object: &Object, certificate: &format::Certificate) {
-    for remark in certificate.remarks() {
+    for remark in certificate.remarks(SystemTime::now()) {
         if remark.is_warning {
             tracing::warn!("{}: {}", label(object), remark.text);
         } else {

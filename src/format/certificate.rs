@@ -1,5 +1,7 @@
 //! A certificate with its key and chain, from what Key Vault stores to the files that programs read.
 
+use std::time::SystemTime;
+
 use super::pem::{self, PemError};
 use super::pkcs12::{self, Pkcs12Error};
 use super::private_key::{PrivateKey, PrivateKeyError};
@@ -90,6 +92,12 @@ pub struct Remark {
     pub text: String,
 }
 
+impl Remark {
+    fn warning(text: String) -> Remark {
+        Remark { is_warning: true, text }
+    }
+}
+
 /// What stands in a value, before anything is sorted.
 #[derive(Default)]
 struct Parts {
@@ -156,10 +164,15 @@ impl Certificate {
         self.key.is_some()
     }
 
-    /// What its reader should know, gaps in the chain above all.
+    /// What its reader should know at the time `now`: gaps in the chain, certificates that have ended, a key that did not come.
     #[must_use]
-    pub fn remarks(&self) -> &[Remark] {
-        &self.remarks
+    pub fn remarks(&self, now: SystemTime) -> Vec<Remark> {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let ended = self.chain.iter().filter_map(|certificate| Some((certificate, now.checked_sub(certificate.not_after?)?)));
+        let ended = ended.map(|(certificate, ago)| Remark::warning(format!("{} expired {} days ago", certificate.subject(), ago / 86_400)));
+        let without_key = "it came without its private key, as one does whose policy says that it is not exportable: only the public part is written";
+        let without_key = self.key.is_none().then(|| Remark { is_warning: false, text: without_key.to_owned() });
+        self.remarks.iter().cloned().chain(ended).chain(without_key).collect()
     }
 }
 
@@ -272,7 +285,7 @@ fn remarks(chain: &[X509], strays: &[X509]) -> Vec<Remark> {
         remarks.push(Remark { is_warning, text });
     }
     for stray in strays.iter().filter(|stray| !stray.is_root()) {
-        remarks.push(Remark { is_warning: true, text: format!("the certificate {} is not part of the chain and is left out", stray.subject()) });
+        remarks.push(Remark::warning(format!("the certificate {} is not part of the chain and is left out", stray.subject())));
     }
     remarks
 }

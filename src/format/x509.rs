@@ -1,6 +1,6 @@
 //! What chains are made of: a certificate's names, key and key identifiers. Signatures are not verified; whoever uses the chain does that.
 
-use super::der::{BIT_STRING, Damaged, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, context, implicit};
+use super::der::{BIT_STRING, Damaged, Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, context, implicit};
 use super::public_key::PublicKey;
 
 const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 0x0e];
@@ -16,6 +16,8 @@ pub(super) struct X509 {
     pub(super) key: Option<PublicKey>,
     key_id: Option<Vec<u8>>,
     issuer_key_id: Option<Vec<u8>>,
+    /// When it ends, in seconds since 1970; `None` where that cannot be read.
+    pub(super) not_after: Option<u64>,
 }
 
 impl X509 {
@@ -27,7 +29,9 @@ impl X509 {
         fields.expect(INTEGER)?; // serial number
         fields.expect(SEQUENCE)?; // signature algorithm
         let issuer = fields.expect(SEQUENCE)?.whole.to_vec();
-        fields.expect(SEQUENCE)?; // validity
+        let mut validity = fields.nested(SEQUENCE)?;
+        validity.next()?;
+        let not_after = seconds(validity.next()?);
         let subject = fields.expect(SEQUENCE)?.whole.to_vec();
         let key = PublicKey::from_spki(fields.expect(SEQUENCE)?.whole)?;
         fields.optional(implicit(1))?;
@@ -37,7 +41,7 @@ impl X509 {
         let key_id = extension(SUBJECT_KEY_ID).and_then(|value| Some(Reader::new(value).expect(OCTET_STRING).ok()?.content.to_vec()));
         let issuer_key_id = extension(AUTHORITY_KEY_ID)
             .and_then(|value| Some(Reader::new(value).nested(SEQUENCE).ok()?.optional(implicit(0)).ok()??.content.to_vec()));
-        Ok(X509 { der: outer.whole.to_vec(), subject, issuer, key, key_id, issuer_key_id })
+        Ok(X509 { der: outer.whole.to_vec(), subject, issuer, key, key_id, issuer_key_id, not_after })
     }
 
     /// Whether it may have issued `other`: the names agree, and so do the key identifiers as far as both are there.
@@ -62,6 +66,30 @@ impl X509 {
 /// What one of them does not know is no contradiction.
 fn agree(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
     one.is_none() || other.is_none() || one == other
+}
+
+/// UTCTime (two digits of the year) or GeneralizedTime (four), both always in UTC.
+fn seconds(time: Element<'_>) -> Option<u64> {
+    let text = std::str::from_utf8(time.content).ok()?;
+    let (year, rest): (u64, _) = match time.tag {
+        0x17 => (text.get(..2)?.parse().ok()?, text.get(2..)?),
+        0x18 => (text.get(..4)?.parse().ok()?, text.get(4..)?),
+        _ => return None,
+    };
+    let year = match time.tag {
+        0x17 if year < 50 => year + 2000,
+        0x17 => year + 1900,
+        _ => year,
+    };
+    let number = |at: usize| rest.get(at..at + 2)?.parse::<u64>().ok();
+    let (month, day, hour, minute, second) = (number(0)?, number(2)?, number(4)?, number(6)?, number(8)?);
+    if year < 1970 || !(1..=12).contains(&month) {
+        return None;
+    }
+    // Counted in years that begin in March, leap days come last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    Some((days.checked_sub(719_468)? * 24 + hour) * 3600 + minute * 60 + second)
 }
 
 fn extension<'d>(mut extensions: Reader<'d>, oid: &[u8]) -> Result<Option<&'d [u8]>, Damaged> {
@@ -118,5 +146,33 @@ fn attribute_name(oid: &[u8]) -> String {
         [0x55, 0x04, number] => format!("2.5.4.{number}"),
         [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 25] => "DC".to_owned(),
         _ => "?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::der::element;
+
+    #[test]
+    fn times_are_read_in_both_spellings() {
+        for (tag, text, expected) in [
+            (0x18, "19700101000000Z", Some(0)),
+            (0x17, "700102000001Z", Some(86_401)),
+            (0x18, "20000229235959Z", Some(951_868_799)),
+            (0x18, "20000301000000Z", Some(951_868_800)),
+            (0x17, "361118014943Z", Some(2_110_585_783)),
+            (0x17, "491231235959Z", Some(2_524_607_999)),
+            (0x18, "99991231235959Z", Some(253_402_300_799)),
+            (0x17, "991231235959Z", Some(946_684_799)),
+            (0x17, "500101000000Z", None),
+            (0x18, "20001301000000Z", None),
+            (0x18, "2000", None),
+            (0x18, "2000010100é", None),
+            (0x04, "20000101000000Z", None),
+        ] {
+            let der = element(tag, &[text.as_bytes()]);
+            assert_eq!(seconds(Reader::new(&der).next().unwrap()), expected, "{text}");
+        }
     }
 }

@@ -72,6 +72,7 @@ fn a_certificate_without_its_private_key_leaves_the_key_out_and_says_so() {
     assert_eq!(texts(&world), [("tls-public/ca".to_owned(), parts[3].clone()), ("tls-public/chain".to_owned(), parts[1..].concat())]);
     let line = "INFO tls-public/key: left out, because the certificate came without a private key: its policy says that it is not exportable";
     assert!(run.log.contains(line), "{}", run.log);
+    assert!(run.log.contains("INFO demo/tls-public: it came without its private key"), "{}", run.log);
     let run = world.run(&plan(&world, "tls-public", &["pfx"]));
     assert_eq!(run.code, 65, "{}", run.log);
     assert!(run.termination.starts_with("format demo/tls-public: file tls-public/pfx: there is no private key in it"), "{}", run.termination);

@@ -1,5 +1,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::*;
 use crate::format::der::{self, OCTET_STRING, OID, Reader, SEQUENCE, context, sequence, unsigned};
@@ -42,8 +43,11 @@ fn blocks(text: &str) -> Vec<String> {
     text.split_inclusive("-----\n").collect::<Vec<_>>().chunks(2).map(|pair| pair.concat()).collect()
 }
 
-fn remarks(certificate: &Certificate) -> Vec<(bool, &str)> {
-    certificate.remarks().iter().map(|remark| (remark.is_warning, remark.text.as_str())).collect()
+/// All vectors are valid then.
+const THEN: Duration = Duration::from_secs(1_800_000_000);
+
+fn remarks(certificate: &Certificate) -> Vec<(bool, String)> {
+    certificate.remarks(SystemTime::UNIX_EPOCH + THEN).into_iter().map(|remark| (remark.is_warning, remark.text)).collect()
 }
 
 #[test]
@@ -101,16 +105,16 @@ fn a_gap_is_told_with_the_issuer_that_is_missing() {
 
     let alone = read(&[key.as_str(), leaf].concat()).unwrap();
     let gap = "the chain ends at CN=app.example.test: its issuer CN=kv vector intermediate is not stored with it";
-    assert_eq!(remarks(&alone), [(true, gap)]);
+    assert_eq!(remarks(&alone), [(true, gap.to_owned())]);
     assert_eq!(part(&alone, CertificatePart::Ca), None);
 
     let hole = read(&[key.as_str(), leaf, root].concat()).unwrap();
-    assert_eq!(remarks(&hole), [(true, gap)]);
+    assert_eq!(remarks(&hole), [(true, gap.to_owned())]);
     assert_eq!((part(&hole, CertificatePart::Chain).as_ref(), part(&hole, CertificatePart::Ca).as_ref()), (Some(leaf), Some(root)));
 
     let rootless = read(&[key.as_str(), leaf, intermediate].concat()).unwrap();
     let open = "the chain ends at CN=kv vector intermediate: its issuer CN=kv vector root is not stored with it";
-    assert_eq!(remarks(&rootless), [(false, open)]);
+    assert_eq!(remarks(&rootless), [(false, open.to_owned())]);
     assert_eq!(part(&rootless, CertificatePart::Ca).as_ref(), Some(intermediate));
 
     let stray = &blocks(&file("kv-ec-p256.expected.pem"))[1];
@@ -119,7 +123,7 @@ fn a_gap_is_told_with_the_issuer_that_is_missing() {
 
     let other = blocks(&file("kv-ec-chain3.expected.pem"));
     let with_stray = read(&[key.as_str(), leaf, intermediate, root, &other[1]].concat()).unwrap();
-    assert_eq!(remarks(&with_stray), [(true, "the certificate CN=ecapp.example.test is not part of the chain and is left out")]);
+    assert_eq!(remarks(&with_stray), [(true, "the certificate CN=ecapp.example.test is not part of the chain and is left out".to_owned())]);
 }
 
 /// An authority: what it signs with, and its own certificate, signed by itself.
@@ -224,6 +228,21 @@ fn the_public_part_alone_is_a_chain_without_a_key() {
     assert_eq!(part(&public, CertificatePart::Chain).as_ref(), Some(&blocks(&file("kv-rsa-chain3.expected.pem"))[1]));
     assert_eq!((part(&public, CertificatePart::Key), part(&public, CertificatePart::Ca)), (None, None));
     assert_eq!(Certificate::public(b"x").unwrap_err().to_string(), "certificate 1 of the value is damaged at byte 0");
+}
+
+#[test]
+fn certificates_that_have_ended_and_keys_that_did_not_come_are_told() {
+    let certificate = vector("kv-rsa-chain3");
+    let ends = certificate.chain.iter().filter_map(|certificate| certificate.not_after).min().unwrap();
+    let told = |certificate: &Certificate, now: u64| {
+        let remarks = certificate.remarks(SystemTime::UNIX_EPOCH + Duration::from_secs(now));
+        remarks.into_iter().map(|remark| (remark.is_warning, remark.text)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&certificate, ends - 1), []);
+    assert!(told(&certificate, ends + 3 * 86_400 + 1).contains(&(true, "CN=app.example.test expired 3 days ago".to_owned())));
+    let public = read(&part(&certificate, CertificatePart::Chain).unwrap()).unwrap();
+    let line = "it came without its private key, as one does whose policy says that it is not exportable: only the public part is written";
+    assert_eq!(told(&public, ends - 1), [(false, line.to_owned())]);
 }
 
 #[test]
