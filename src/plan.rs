@@ -96,6 +96,9 @@ pub enum Identity {
     ServicePrincipal {
         /// The folder with `client-id`, `tenant-id` and `client-secret` or `client-certificate`.
         directory: AbsolutePath,
+        /// The Secret's name, for messages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<String>,
     },
 }
 

@@ -68,7 +68,7 @@ impl Scenario {
         for (name, text) in [("client-id", self.client_id), ("tenant-id", TENANT), ("client-secret", self.secret)] {
             std::fs::File::create(directory.path().join(name)).unwrap().write_all(text.as_bytes()).unwrap();
         }
-        let identity = Identity::ServicePrincipal { directory: directory.path().to_str().unwrap().parse().unwrap() };
+        let identity = Identity::ServicePrincipal { directory: directory.path().to_str().unwrap().parse().unwrap(), secret: None };
         let cloud = PlanCloud {
             authority_host: running.addresses.authority.clone(),
             resource: RESOURCE.to_owned(),

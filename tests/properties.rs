@@ -115,6 +115,8 @@ fn asking() -> impl Strategy<Value = Map<String, Value>> {
         ("file-mode", "0400"),
         ("identity", "managed-identity"),
         ("identity", "pod-identity"),
+        ("identity", "service-principal"),
+        ("service-principal-secret", "web.sp"),
         ("client-id", "99999999-1111-4222-8333-444455556666"),
         ("deadline", "30s"),
         ("agent-resources", "{limits: {memory: 8Mi}}"),

@@ -38,7 +38,7 @@ impl Places {
         check(&plan)?;
         let identity_path = match &mut plan.identity {
             Identity::WorkloadIdentity { token_file, .. } => Some(token_file),
-            Identity::ServicePrincipal { directory } => Some(directory),
+            Identity::ServicePrincipal { directory, .. } => Some(directory),
             Identity::ManagedIdentity { .. } | Identity::PodIdentity { .. } => None,
         };
         for path in identity_path.into_iter().chain(plan.directories.iter_mut().map(|directory| &mut directory.path)) {

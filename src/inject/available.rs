@@ -11,7 +11,6 @@ pub(super) enum Feature {
     Refresh,
     OnChange,
     PodIdentity,
-    ServicePrincipal,
     AgentImage,
 }
 
@@ -28,7 +27,7 @@ pub(super) fn not_yet(feature: Feature) -> String {
         Feature::Select => "name the secrets one by one",
         Feature::Refresh => "write off on the pod: files are fetched once, at its start",
         Feature::OnChange => "write none: files do not change while the pod runs",
-        Feature::PodIdentity | Feature::ServicePrincipal => "use workload-identity",
+        Feature::PodIdentity => "use workload-identity",
         Feature::AgentImage => "remove it: only the operator chooses the agent's image",
     };
     format!("not available yet in this version; {until_then}")

@@ -2,16 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::identity::{TOKEN_DIRECTORY, TOKEN_PATH};
 use super::planning::Planned;
-use super::reserved::{AGENT, TOKEN_VOLUME, volume_name};
+use super::reserved::{AGENT, volume_name};
 use super::resources::volume_mebibytes;
 use super::views::Views;
 use crate::config::{Amounts, Config, Resources};
 use crate::plan::PLAN_VARIABLE;
-
-/// How long a projected token lives; the kubelet renews it at 80 % of that.
-const TOKEN_SECONDS: u32 = 3600;
 
 /// The init container that fetches.
 pub(super) fn agent(plan: &Planned, views: &Views<'_>, resources: &Resources, config: &Config) -> Value {
@@ -52,18 +48,15 @@ fn amounts(amounts: &Amounts) -> Map<String, Value> {
 
 fn mounts(plan: &Planned) -> Vec<Value> {
     let files = plan.directories.iter().enumerate().map(|(index, path)| json!({ "name": volume_name(index), "mountPath": path }));
-    let token = plan.needs_token.then(|| json!({ "name": TOKEN_VOLUME, "mountPath": TOKEN_DIRECTORY, "readOnly": true }));
-    files.chain(token).collect()
+    files.chain(plan.credential.mount()).collect()
 }
 
-/// One memory volume for each view, and the projected token.
+/// One memory volume for each view, and what the agent signs in with.
 pub(super) fn volumes(plan: &Planned, views: &Views<'_>, config: &Config) -> Vec<Value> {
     let files = views.views.iter().enumerate().map(|(index, view)| {
         json!({ "name": volume_name(index), "emptyDir": { "medium": "Memory", "sizeLimit": format!("{}Mi", volume_mebibytes(view.file_count)) } })
     });
-    let source = json!({ "audience": config.cloud.federation_audience, "expirationSeconds": TOKEN_SECONDS, "path": TOKEN_PATH });
-    let token = plan.needs_token.then(|| json!({ "name": TOKEN_VOLUME, "projected": { "sources": [{ "serviceAccountToken": source }] } }));
-    files.chain(token).collect()
+    files.chain(plan.credential.volume(config)).collect()
 }
 
 /// The mount of a view in a container that is given it.

@@ -2,6 +2,7 @@
 
 use super::ServiceAccountDefaults;
 use super::available::{Feature, not_yet};
+use super::credential::{self, Credential, TOKEN_PATH};
 use super::findings::Findings;
 use super::sources::Sources;
 use crate::annotations::Key;
@@ -9,11 +10,14 @@ use crate::config::{Config, IdentityKind};
 use crate::names::Guid;
 use crate::plan::{Identity, ManagedIdentitySelector};
 use crate::pod::PodView;
+use crate::texts::{BindingName, SecretName};
 
-/// Where the projected ServiceAccount token is mounted in the agent's container.
-pub(super) const TOKEN_DIRECTORY: &str = "/var/run/secrets/keyvault-injector";
-/// The token's name there.
-pub(super) const TOKEN_PATH: &str = "token";
+/// Whom the agent signs in as, and what the pod has to carry for it.
+#[derive(Debug)]
+pub(super) struct SignIn {
+    pub(super) identity: Identity,
+    pub(super) credential: Credential,
+}
 
 /// Azure Workload Identity's own annotations of a ServiceAccount.
 const ACCOUNT_CLIENT_ID: &str = "azure.workload.identity/client-id";
@@ -25,7 +29,9 @@ pub(super) fn resolve(
     account: &ServiceAccountDefaults,
     config: &Config,
     findings: &mut Findings,
-) -> Option<Identity> {
+) -> Option<SignIn> {
+    sources.of_pod::<BindingName>(Key::PodIdentityBinding, findings);
+    let secret = sources.of_pod::<SecretName>(Key::ServicePrincipalSecret, findings);
     let problems = findings.count();
     let kind = sources.get(Key::Identity, findings).unwrap_or(config.defaults.identity);
     if findings.count() > problems {
@@ -39,14 +45,18 @@ pub(super) fn resolve(
             sources.of_pod::<Guid>(Key::TenantId, findings);
             let client_id = sources.get::<Guid>(Key::ClientId, findings).or_else(|| config.defaults.client_id.clone());
             let endpoint = config.agent.managed_identity_endpoint.clone();
-            Some(Identity::ManagedIdentity { select: client_id.map(ManagedIdentitySelector::ClientId), endpoint })
+            let identity = Identity::ManagedIdentity { select: client_id.map(ManagedIdentitySelector::ClientId), endpoint };
+            Some(SignIn { identity, credential: Credential::Node })
         }
         IdentityKind::Pod => unavailable(kind, Feature::PodIdentity, sources, findings),
-        IdentityKind::ServicePrincipal => unavailable(kind, Feature::ServicePrincipal, sources, findings),
+        IdentityKind::ServicePrincipal => {
+            refuse_shared(kind, sources, config, findings);
+            service_principal(secret, sources, findings)
+        }
     }
 }
 
-fn unavailable(kind: IdentityKind, feature: Feature, sources: &Sources<'_>, findings: &mut Findings) -> Option<Identity> {
+fn unavailable(kind: IdentityKind, feature: Feature, sources: &Sources<'_>, findings: &mut Findings) -> Option<SignIn> {
     for key in [Key::ClientId, Key::TenantId] {
         sources.of_pod::<Guid>(key, findings);
     }
@@ -57,19 +67,50 @@ fn unavailable(kind: IdentityKind, feature: Feature, sources: &Sources<'_>, find
 fn refuse_shared(kind: IdentityKind, sources: &Sources<'_>, config: &Config, findings: &mut Findings) {
     if !config.policy.allow_shared_identities {
         let text = format!(
-            "{}: {}: every pod of a node shares that identity, and the operator does not allow it: use workload-identity, or ask the operator for policy.allowSharedIdentities",
+            "{}: {}: {}, and the operator does not allow it: use workload-identity, or ask the operator for policy.allowSharedIdentities",
             sources.place(Key::Identity),
-            kind.as_str()
+            kind.as_str(),
+            shared_by(kind)
         );
         findings.forbidden(&config.policy, text);
     }
 }
 
-fn workload(account: &Account<'_>, config: &Config, findings: &mut Findings) -> Option<Identity> {
+/// Who else can sign in as the same identity.
+fn shared_by(kind: IdentityKind) -> &'static str {
+    match kind {
+        IdentityKind::ServicePrincipal => "every pod of the Namespace can mount that Secret",
+        IdentityKind::Workload | IdentityKind::Managed | IdentityKind::Pod => "every pod of a node shares that identity",
+    }
+}
+
+/// The Secret names client and tenant; annotations that name others would be passed over without a word.
+fn service_principal(secret: Option<SecretName>, sources: &Sources<'_>, findings: &mut Findings) -> Option<SignIn> {
+    for key in [Key::ClientId, Key::TenantId] {
+        if sources.of_pod::<Guid>(key, findings).is_some() {
+            findings.warning(format!(
+                "annotation {} is not looked at: a service principal's {} comes from the Secret's key {}",
+                key.annotation(),
+                key.name(),
+                key.name()
+            ));
+        }
+    }
+    if sources.pod.get(Key::ServicePrincipalSecret).is_none() {
+        let problem = format!("service-principal: no Secret is named: set {} on the pod", Key::ServicePrincipalSecret.annotation());
+        sources.problem(Key::Identity, &problem, findings);
+    }
+    let secret = secret?;
+    let identity = Identity::ServicePrincipal { directory: credential::DIRECTORY.parse().ok()?, secret: Some(secret.0.clone()) };
+    Some(SignIn { identity, credential: Credential::Secret(secret) })
+}
+
+fn workload(account: &Account<'_>, config: &Config, findings: &mut Findings) -> Option<SignIn> {
     let client_id = account.id(Key::ClientId, ACCOUNT_CLIENT_ID, account.account.client_id.as_deref(), config.defaults.client_id.as_ref(), findings);
     let tenant_id = account.id(Key::TenantId, ACCOUNT_TENANT_ID, account.account.tenant_id.as_deref(), config.defaults.tenant_id.as_ref(), findings);
-    let token_file = format!("{TOKEN_DIRECTORY}/{TOKEN_PATH}").parse().ok()?;
-    Some(Identity::WorkloadIdentity { client_id: client_id?, tenant_id: tenant_id?, token_file, token_proxy: None })
+    let token_file = format!("{}/{TOKEN_PATH}", credential::DIRECTORY).parse().ok()?;
+    let identity = Identity::WorkloadIdentity { client_id: client_id?, tenant_id: tenant_id?, token_file, token_proxy: None };
+    Some(SignIn { identity, credential: Credential::Token })
 }
 
 /// The sources of a workload identity's ids: pod, ServiceAccount, Namespace, configuration.

@@ -5,6 +5,7 @@
 
 mod available;
 mod container;
+mod credential;
 mod findings;
 mod identity;
 mod merge;

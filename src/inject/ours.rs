@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::findings::Findings;
-use super::reserved::{AGENT, TOKEN_VOLUME, is_our_volume, is_view};
+use super::reserved::{AGENT, PRINCIPAL_VOLUME, TOKEN_VOLUME, is_our_volume, is_view};
 use super::views::{Place, containers};
 use crate::annotations::Key;
 use crate::plan::PLAN_VARIABLE;
@@ -108,14 +108,17 @@ fn is_agent_shape(container: &Value) -> bool {
 }
 
 fn is_volume_shape(name: &str, volume: &Value) -> bool {
-    if name == TOKEN_VOLUME {
-        let sources = volume["projected"]["sources"].as_array();
-        return sources.is_some_and(|sources| sources.len() == 1 && sources[0]["serviceAccountToken"]["path"].is_string());
+    match name {
+        TOKEN_VOLUME => {
+            let sources = volume["projected"]["sources"].as_array();
+            sources.is_some_and(|sources| sources.len() == 1 && sources[0]["serviceAccountToken"]["path"].is_string())
+        }
+        PRINCIPAL_VOLUME => volume["secret"]["secretName"].is_string() && volume["secret"]["items"].is_array(),
+        _ => volume["emptyDir"]["medium"] == "Memory" && volume["emptyDir"]["sizeLimit"].is_string(),
     }
-    volume["emptyDir"]["medium"] == "Memory" && volume["emptyDir"]["sizeLimit"].is_string()
 }
 
-/// The token is mounted in no container but ours.
+/// Token and Secret are mounted in no container but ours.
 fn is_mount_shape(mount: &VolumeMount<'_>) -> bool {
     is_view(mount.name.as_str()) && mount.read_only == Some(true) && mount.sub_path.is_none() && mount.sub_path_expr.is_none()
 }

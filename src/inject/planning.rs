@@ -1,11 +1,13 @@
 //! From settings and views to the plan that the agent carries out.
 
+use super::credential::Credential;
 use super::findings::Findings;
+use super::identity::SignIn;
 use super::settings::{Content, FileReference, Settings};
 use super::views::Views;
 use crate::config::Config;
 use crate::names::{AbsolutePath, FileMode, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
-use crate::plan::{Directory, Entry, Fetch, Identity, MAX_PLAN_BYTES, Object, Plan, PlanCloud, Value};
+use crate::plan::{Directory, Entry, Fetch, MAX_PLAN_BYTES, Object, Plan, PlanCloud, Value};
 use crate::reference::{Reference, Target};
 
 /// A plan with everything that is derived from it.
@@ -18,8 +20,8 @@ pub(super) struct Planned {
     pub(super) status: String,
     /// The objects' addresses, for the audit log.
     pub(super) objects: String,
-    /// Whether the agent needs the projected ServiceAccount token.
-    pub(super) needs_token: bool,
+    /// What the agent needs to sign in.
+    pub(super) credential: Credential,
 }
 
 /// More entries than this are longer than the longest plan: each has at least `{"file":"a","mode":"0400","value":{"object":"0"}}`.
@@ -31,14 +33,15 @@ fn agent_path(index: usize) -> String {
 }
 
 /// `None` where the identity is missing: there is a problem already.
-pub(super) fn plan(settings: &Settings, views: &Views<'_>, identity: Option<Identity>, config: &Config, findings: &mut Findings) -> Option<Planned> {
+pub(super) fn plan(settings: &Settings, views: &Views<'_>, sign_in: Option<SignIn>, config: &Config, findings: &mut Findings) -> Option<Planned> {
     let entries: usize = views.views.iter().map(|view| view.file_count).sum();
     if entries > MAX_ENTRIES {
         // Nothing so large is ever built: annotations can name a file for each of a thousand containers.
         too_long(settings, &format!("{entries} files"), &format!("{MAX_ENTRIES}"), findings);
         return None;
     }
-    let mut plan = Plan::new(cloud(settings, config), identity?, settings.deadline);
+    let SignIn { identity, credential } = sign_in?;
+    let mut plan = Plan::new(cloud(settings, config), identity, settings.deadline);
     plan.extra_ca.clone_from(&config.agent.extra_ca);
     plan.log_level = settings.log_level;
     let ids = fetches(settings, views, &mut plan);
@@ -55,7 +58,7 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, identity: Option<Iden
         status: format!("injected plan=sha256:{}", digest(&json)),
         json,
         objects: objects(&plan),
-        needs_token: matches!(plan.identity, Identity::WorkloadIdentity { .. }),
+        credential,
     })
 }
 

@@ -4,6 +4,8 @@
 pub const AGENT: &str = "keyvault-agent";
 /// The volume with the projected token.
 pub(super) const TOKEN_VOLUME: &str = "keyvault-token";
+/// The volume with a service principal's Secret.
+pub(super) const PRINCIPAL_VOLUME: &str = "keyvault-principal";
 /// What the volumes of views are called, alone or with `-2`, `-3` …; those of environment values come later.
 const VOLUME_FAMILIES: [&str; 2] = ["keyvault-files", "keyvault-env"];
 
@@ -14,7 +16,7 @@ pub(super) fn volume_name(index: usize) -> String {
 
 /// Whether a volume name is reserved for us.
 pub(super) fn is_our_volume(name: &str) -> bool {
-    name == TOKEN_VOLUME || is_view(name)
+    name == TOKEN_VOLUME || name == PRINCIPAL_VOLUME || is_view(name)
 }
 
 /// Whether a volume name is that of a view.

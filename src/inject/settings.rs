@@ -11,7 +11,7 @@ use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, Na
 use crate::plan::{CertificatePart, KeyFormat};
 use crate::reference::{self, Destination, Format, Grammar, PasswordSource, Reference, Target, VaultLocator};
 use crate::template::Template;
-use crate::texts::{BindingName, EnvDelivery, Image, OnChange, SecretName};
+use crate::texts::{EnvDelivery, Image, OnChange};
 use crate::yaml::{Kind, Node};
 
 /// The answers to every question that annotations can put, but for the identity.
@@ -229,8 +229,6 @@ fn refuse_unavailable(sources: &Sources<'_>, config: &Config, findings: &mut Fin
         require(Feature::AgentImage, &format!("annotation {}", Key::AgentImage.annotation()), findings);
     }
     sources.of_pod::<EnvDelivery>(Key::EnvDelivery, findings);
-    sources.of_pod::<BindingName>(Key::PodIdentityBinding, findings);
-    sources.of_pod::<SecretName>(Key::ServicePrincipalSecret, findings);
 }
 
 /// A YAML map from file to template.

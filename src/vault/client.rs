@@ -122,7 +122,7 @@ impl<'p, N: Network> Client<'p, N> {
     }
 
     async fn exchange_once(&self) -> Result<SecretValue, Failure> {
-        let sign_in = identity::sign_in(self.cloud, self.identity)?;
+        let sign_in = identity::sign_in(self.cloud, self.identity, SystemTime::now())?;
         let response = self.send(sign_in.request).await?;
         check::token(sign_in.endpoint, &sign_in.who, &response, SystemTime::now())
     }

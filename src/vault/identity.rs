@@ -1,6 +1,7 @@
 //! From an identity of the plan to the request that brings its token. `AZURE_*` variables are not looked at.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
@@ -8,13 +9,14 @@ use super::assertion;
 use super::check::Endpoint;
 use super::failure::{Class, Failure};
 use super::network::{Kind, Request};
+use super::principal::{Principal, Proof};
 use crate::names::{AbsolutePath, Guid};
 use crate::plan::{Identity, ManagedIdentitySelector, PlanCloud};
 use crate::secret::SecretValue;
 
 /// The node's metadata service.
 const METADATA: &str = "http://169.254.169.254";
-/// What a workload identity exchanges.
+/// What a workload identity exchanges, and what a client certificate signs.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// One sign-in, ready to be sent.
@@ -25,14 +27,16 @@ pub(super) struct SignIn {
     pub(super) who: String,
 }
 
-/// Reads what the identity needs from disk, anew for every exchange, because the kubelet replaces projected tokens.
-pub(super) fn sign_in(cloud: &PlanCloud, identity: &Identity) -> Result<SignIn, Failure> {
+/// Reads what the identity needs from disk, anew for every exchange, because the kubelet replaces projected tokens and Secrets.
+pub(super) fn sign_in(cloud: &PlanCloud, identity: &Identity, now: SystemTime) -> Result<SignIn, Failure> {
     match identity {
         Identity::WorkloadIdentity { token_proxy: Some(_), .. } => {
             Err(Failure::new(Class::Auth, "identity bindings (tokenProxy) are not available yet in this agent"))
         }
         Identity::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy: None } => workload(cloud, client_id, tenant_id, token_file),
-        Identity::ServicePrincipal { directory } => service_principal(cloud, directory),
+        Identity::ServicePrincipal { directory, secret } => {
+            service_principal(cloud, &Principal { directory: Path::new(directory.as_str()), secret: secret.as_deref() }, now)
+        }
         Identity::ManagedIdentity { select, endpoint } => Ok(managed(cloud, select.as_ref(), endpoint.as_deref())),
         Identity::PodIdentity { endpoint } => Ok(managed(cloud, None, endpoint.as_deref())),
     }
@@ -45,27 +49,33 @@ fn workload(cloud: &PlanCloud, client: &Guid, tenant: &Guid, file: &AbsolutePath
     Ok(entra(cloud, client, tenant, &credential, who))
 }
 
-fn service_principal(cloud: &PlanCloud, directory: &AbsolutePath) -> Result<SignIn, Failure> {
-    let directory = Path::new(directory.as_str());
-    let guid = |name: &str| -> Result<Guid, Failure> {
-        let text = read(&directory.join(name), name)?;
-        text.parse().map_err(|_| Failure::new(Class::Auth, format!("{} does not hold a GUID", directory.join(name).display())))
-    };
-    let secret_file = directory.join("client-secret");
-    if !secret_file.exists() && directory.join("client-certificate").exists() {
-        return Err(Failure::new(Class::Auth, "signing in with a client certificate is not available yet in this agent: use client-secret"));
+fn service_principal(cloud: &PlanCloud, principal: &Principal<'_>, now: SystemTime) -> Result<SignIn, Failure> {
+    let (client, tenant, secret) = (principal.guid("client-id")?, principal.guid("tenant-id")?, principal.name());
+    match principal.proof()? {
+        Proof::Secret(value) => {
+            let who = format!("client {client} of tenant {tenant} with the client secret of {secret}");
+            Ok(entra(cloud, &client, &tenant, &[("client_secret", &value)], who))
+        }
+        Proof::Certificate(certificate) => {
+            let who =
+                format!("client {client} of tenant {tenant} with the certificate of {secret} (thumbprint {} as x5t#S256)", certificate.thumbprint());
+            let signed = certificate.assertion(client.as_str(), &token_endpoint(cloud, &tenant), now);
+            let assertion = signed.map_err(|error| Failure::new(Class::Auth, format!("the certificate of {secret} cannot be used: {error}")))?;
+            Ok(entra(cloud, &client, &tenant, &[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)], who))
+        }
     }
-    let (client, tenant, secret) = (guid("client-id")?, guid("tenant-id")?, read(&secret_file, "client-secret")?);
-    let who = format!("client {client} of tenant {tenant} with the secret in {}", directory.display());
-    Ok(entra(cloud, &client, &tenant, &[("client_secret", &secret)], who))
 }
 
 fn entra(cloud: &PlanCloud, client: &Guid, tenant: &Guid, credential: &[(&str, &str)], who: String) -> SignIn {
     let scope = format!("{}/.default", cloud.resource);
     let mut fields = vec![("grant_type", "client_credentials"), ("client_id", client.as_str()), ("scope", &scope)];
     fields.extend_from_slice(credential);
-    let url = format!("{}/{tenant}/oauth2/v2.0/token", cloud.authority_host.trim_end_matches('/'));
+    let url = token_endpoint(cloud, tenant);
     SignIn { request: Request { url, kind: Kind::SignIn { form: encode(&fields) } }, endpoint: Endpoint::Entra, who }
+}
+
+fn token_endpoint(cloud: &PlanCloud, tenant: &Guid) -> String {
+    format!("{}/{tenant}/oauth2/v2.0/token", cloud.authority_host.trim_end_matches('/'))
 }
 
 fn managed(cloud: &PlanCloud, select: Option<&ManagedIdentitySelector>, endpoint: Option<&str>) -> SignIn {
@@ -92,7 +102,7 @@ fn managed(cloud: &PlanCloud, select: Option<&ManagedIdentitySelector>, endpoint
 }
 
 /// A file of the identity, without the line feed that editors add. The kubelet may still be about to write it.
-fn read(path: &Path, what: &str) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn read(path: &Path, what: &str) -> Result<Zeroizing<String>, Failure> {
     let unreadable = |reason: String| Failure::new(Class::Auth, format!("{what} cannot be read from {}: {reason}", path.display())).transient();
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?);
     match text.trim() {

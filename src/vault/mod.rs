@@ -4,6 +4,7 @@
 //! forgotten; whether to try again is decided by a value ([`Retry`]) that knows the deadline.
 
 mod assertion;
+mod certificate;
 mod check;
 mod client;
 mod connect;
@@ -12,6 +13,7 @@ mod https;
 mod identity;
 mod network;
 mod object;
+mod principal;
 mod resolve;
 mod retry;
 mod token;

@@ -27,11 +27,49 @@ fn a_service_principal_signs_in_with_its_mounted_secret() {
     assert_eq!(run.code, 78, "{}", run.log);
     let root = world.root.path().canonicalize().unwrap();
     let start = format!(
-        "auth demo/db-password: Entra refused client {APP} of tenant {TENANT} with the secret in {}/principal: AADSTS7000215: Invalid client secret provided.",
+        "auth demo/db-password: Entra refused client {APP} of tenant {TENANT} with the client secret of the Secret in {}/principal: AADSTS7000215: Invalid client secret provided.",
         root.display()
     );
     assert!(run.termination.starts_with(&start), "{}", run.termination);
     assert_eq!(world.calls("entra"), json!({"200": 1, "401": 1}), "a wrong secret is not tried again");
+}
+
+#[test]
+fn a_service_principal_whose_secret_is_missing_fails_by_the_deadline_and_says_which() {
+    let world = World::new();
+    let identity = json!({"servicePrincipal": {"directory": "/principal", "secret": "web-sp"}});
+    let plan = || as_identity(&world, identity.clone()).with("/deadline", json!("1s"));
+    let place = world.root.path().canonicalize().unwrap().join("principal").display().to_string();
+    let ids = [("client-id", APP), ("tenant-id", TENANT)];
+    for (file, missing) in [
+        (Some(ids[0]), "no key client-id"),
+        (Some(ids[1]), "no key tenant-id"),
+        (None, "neither the key client-secret nor the key client-certificate"),
+    ] {
+        let run = world.run(&plan());
+        assert_eq!(run.code, 78, "{}", run.log);
+        let start = format!("auth demo/db-password: Secret web-sp does not exist or has {missing}: looked for in {place} (");
+        assert!(run.termination.starts_with(&start) && run.termination.contains("deadline)"), "{}", run.termination);
+        if let Some((file, text)) = file {
+            world.put(&format!("principal/{file}"), text);
+        }
+    }
+
+    // What is there and wrong is not waited for, and not shown.
+    world.put("principal/client-certificate", "-----BEGIN PRIVATE KEY-----\ncanary!\n-----END PRIVATE KEY-----\n");
+    let run = world.run(&as_identity(&world, identity.clone()).with("/deadline", json!("10m")));
+    let start = "auth demo/db-password: key client-certificate of Secret web-sp cannot be used: it is no PEM text: ";
+    assert!(run.code == 78 && run.termination.starts_with(start), "{}", run.termination);
+    assert_eq!(world.calls("entra"), Value::Null, "nobody was asked");
+
+    // The Secret comes while the agent waits.
+    std::fs::remove_file(world.path("principal/client-certificate")).unwrap();
+    std::thread::scope(|scope| {
+        let agent = scope.spawn(|| world.run(&as_identity(&world, identity)));
+        world.put("principal/client-secret", "canary-client-secret");
+        let run = agent.join().unwrap();
+        assert_eq!(run.code, 0, "{}", run.log);
+    });
 }
 
 #[test]

@@ -49,11 +49,17 @@ pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) 
     result
 }
 
+/// What the agent alone may mount.
+const CREDENTIALS: [&str; 2] = ["keyvault-token", "keyvault-principal"];
+
 /// What the API server makes of an injected pod before the next webhook, or ours again, sees it.
 fn as_stored(pod: &Value) -> Value {
     let mut pod = pod.clone();
     for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["projected"].is_object()) {
         volume["projected"]["defaultMode"] = json!(420);
+    }
+    for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["secret"].is_object()) {
+        volume["secret"]["defaultMode"] = json!(420);
     }
     let agent = &mut pod["spec"]["initContainers"][0];
     agent["imagePullPolicy"] = json!("Always");
@@ -86,7 +92,7 @@ fn check_shape(pod: &Value) {
             continue;
         }
         let names = our_names(&container["volumeMounts"]);
-        assert!(names.len() <= 1 && !names.contains(&"keyvault-token"), "{names:?} in {container}");
+        assert!(names.len() <= 1 && !names.iter().any(|name| CREDENTIALS.contains(name)), "{names:?} in {container}");
         let mounts = container["volumeMounts"].as_array().into_iter().flatten();
         let writable = mounts.filter(|mount| mount["name"].as_str().is_some_and(is_ours) && mount["readOnly"] != true);
         assert_eq!(writable.count(), 0, "{container}");
@@ -94,7 +100,7 @@ fn check_shape(pod: &Value) {
     }
     given.sort_unstable();
     given.dedup();
-    let views: Vec<&str> = volumes.into_iter().filter(|name| *name != "keyvault-token").collect();
+    let views: Vec<&str> = volumes.into_iter().filter(|name| !CREDENTIALS.contains(name)).collect();
     assert_eq!(given, views, "every view is given to somebody");
 }
 
@@ -119,7 +125,9 @@ pub(crate) fn plan_of(pod: &Value) -> Option<&str> {
 /// Whether a volume's name is ours, said in other words than the product's.
 fn is_ours(name: &str) -> bool {
     let family = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    matches!(name, "keyvault-token" | "keyvault-files" | "keyvault-env") || (matches!(family, "keyvault-files-" | "keyvault-env-") && family != name)
+    CREDENTIALS.contains(&name)
+        || matches!(name, "keyvault-files" | "keyvault-env")
+        || (matches!(family, "keyvault-files-" | "keyvault-env-") && family != name)
 }
 
 /// A pod with everything of ours taken away; lists that hold nothing else are gone with it.

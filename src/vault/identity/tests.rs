@@ -3,6 +3,8 @@ use super::*;
 const CLIENT: &str = "0f1e2d3c-1111-4222-8333-444455556666";
 const TENANT: &str = "aaaabbbb-1111-4222-8333-444455556666";
 
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
 fn cloud() -> PlanCloud {
     PlanCloud {
         authority_host: "https://login.microsoftonline.com".to_owned(),
@@ -36,7 +38,7 @@ fn a_workload_identity_exchanges_the_token_that_is_in_the_file_now() {
     let file = directory.path().join("token");
     let identity = workload_identity(&file);
 
-    let missing = sign_in(&cloud(), &identity).err().unwrap();
+    let missing = sign_in(&cloud(), &identity, NOW).err().unwrap();
     assert_eq!(
         missing.to_string(),
         format!("the ServiceAccount token cannot be read from {}: No such file or directory (os error 2)", file.display())
@@ -45,7 +47,7 @@ fn a_workload_identity_exchanges_the_token_that_is_in_the_file_now() {
 
     for token in ["first.e30.x", "second.e30.x"] {
         write(&file, &format!("{token}\n"));
-        let sign_in = sign_in(&cloud(), &identity).unwrap();
+        let sign_in = sign_in(&cloud(), &identity, NOW).unwrap();
         assert_eq!(sign_in.request.url, format!("https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token"));
         assert_eq!(
             form(&sign_in),
@@ -61,25 +63,71 @@ fn a_workload_identity_exchanges_the_token_that_is_in_the_file_now() {
     }
 }
 
+/// A folder of a mounted Secret, and the identity that is in it.
+fn principal(files: &[(&str, &str)]) -> (tempfile::TempDir, Identity) {
+    let directory = tempfile::tempdir().unwrap();
+    files.iter().for_each(|(file, text)| write(&directory.path().join(file), text));
+    let identity = Identity::ServicePrincipal { directory: directory.path().to_str().unwrap().parse().unwrap(), secret: Some("web-sp".to_owned()) };
+    (directory, identity)
+}
+
 #[test]
 fn a_service_principal_comes_from_its_mounted_secret() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path();
-    let identity = Identity::ServicePrincipal { directory: path.to_str().unwrap().parse().unwrap() };
-    let refused = || sign_in(&cloud(), &identity).err().unwrap().to_string();
-
-    write(&path.join("client-certificate"), "PEM");
-    assert_eq!(refused(), "signing in with a client certificate is not available yet in this agent: use client-secret");
-    write(&path.join("client-secret"), "s&cr=t \n");
-    assert_eq!(refused(), format!("client-id cannot be read from {}/client-id: No such file or directory (os error 2)", path.display()));
-    write(&path.join("client-id"), CLIENT);
-    write(&path.join("tenant-id"), "contoso");
-    assert_eq!(refused(), format!("{}/tenant-id does not hold a GUID", path.display()));
-    write(&path.join("tenant-id"), TENANT);
-
-    let sign_in = sign_in(&cloud(), &identity).unwrap();
+    let (_directory, identity) =
+        principal(&[("client-id", CLIENT), ("tenant-id", TENANT), ("client-secret", "s&cr=t \n"), ("client-certificate", "x")]);
+    let sign_in = sign_in(&cloud(), &identity, NOW).unwrap();
     assert!(form(&sign_in).ends_with("&client_secret=s%26cr%3Dt"));
-    assert_eq!(sign_in.who, format!("client {CLIENT} of tenant {TENANT} with the secret in {}", path.display()));
+    assert_eq!(sign_in.who, format!("client {CLIENT} of tenant {TENANT} with the client secret of Secret web-sp"));
+}
+
+#[test]
+fn a_service_principal_without_a_secret_signs_with_its_certificate() {
+    let key = include_str!("../../../tests/fixtures/sa.key.pem");
+    let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&rcgen::KeyPair::from_pem(key).unwrap()).unwrap();
+    let (_directory, identity) =
+        principal(&[("client-id", CLIENT), ("tenant-id", TENANT), ("client-certificate", &format!("{key}{}", certificate.pem()))]);
+    let sign_in = sign_in(&cloud(), &identity, NOW).unwrap();
+    let form = form(&sign_in);
+    let (start, assertion) = form.split_once("&client_assertion=").unwrap();
+    assert_eq!(
+        start,
+        format!(
+            "grant_type=client_credentials&client_id={CLIENT}&scope=https%3A%2F%2Fvault.azure.net%2F.default\
+             &client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
+        )
+    );
+    let told = assertion::describe(assertion);
+    assert_eq!(told, format!("issuer {CLIENT}, subject {CLIENT}, audience https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token"));
+    let start = format!("client {CLIENT} of tenant {TENANT} with the certificate of Secret web-sp (thumbprint ");
+    assert!(sign_in.who.starts_with(&start) && sign_in.who.ends_with(" as x5t#S256)"), "{}", sign_in.who);
+}
+
+#[test]
+fn what_a_service_principal_lacks_is_said_with_secret_and_key() {
+    use super::super::failure::Outlook::{Final, Transient};
+    const ID: (&str, &str) = ("client-id", CLIENT);
+    const IN: (&str, &str) = ("tenant-id", TENANT);
+    for (files, expected, outlook) in [
+        (&[][..], "Secret web-sp does not exist or has no key client-id: looked for in DIRECTORY", Transient),
+        (&[ID], "Secret web-sp does not exist or has no key tenant-id: looked for in DIRECTORY", Transient),
+        (
+            &[ID, IN],
+            "Secret web-sp does not exist or has neither the key client-secret nor the key client-certificate: looked for in DIRECTORY",
+            Transient,
+        ),
+        (&[("client-id", "\n")], "key client-id of Secret web-sp cannot be read from DIRECTORY/client-id: the file is empty", Transient),
+        (&[ID, ("tenant-id", "contoso")], "key tenant-id of Secret web-sp does not hold a GUID", Final),
+        (
+            &[ID, IN, ("client-certificate", "canary")],
+            "key client-certificate of Secret web-sp cannot be used: it is no PEM text: there is no BEGIN line",
+            Final,
+        ),
+    ] {
+        let (directory, identity) = principal(files);
+        let failure = sign_in(&cloud(), &identity, NOW).err().unwrap();
+        assert_eq!(failure.to_string(), expected.replace("DIRECTORY", directory.path().to_str().unwrap()));
+        assert_eq!((failure.class, failure.outlook), (Class::Auth, outlook), "{failure}");
+    }
 }
 
 #[test]
@@ -103,7 +151,7 @@ fn a_managed_identity_asks_the_metadata_address() {
         ),
         (Identity::PodIdentity { endpoint: None }, format!("http://169.254.169.254{query}")),
     ] {
-        let sign_in = sign_in(&cloud(), &identity).unwrap();
+        let sign_in = sign_in(&cloud(), &identity, NOW).unwrap();
         assert_eq!(sign_in.request.url, url);
         assert!(matches!(sign_in.request.kind, Kind::Metadata));
     }
@@ -114,5 +162,5 @@ fn identity_bindings_are_refused_in_words() {
     let proxy = crate::plan::TokenProxy { url: "https://p".to_owned(), sni_name: "p".to_owned(), ca: String::new() };
     let Identity::WorkloadIdentity { client_id, tenant_id, token_file, .. } = workload_identity(Path::new("/t")) else { panic!() };
     let identity = Identity::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy: Some(proxy) };
-    assert_eq!(sign_in(&cloud(), &identity).err().unwrap().to_string(), "identity bindings (tokenProxy) are not available yet in this agent");
+    assert_eq!(sign_in(&cloud(), &identity, NOW).err().unwrap().to_string(), "identity bindings (tokenProxy) are not available yet in this agent");
 }
