@@ -212,7 +212,7 @@ impl Default for SelfManaged {
 pub struct Policy {
     /// Whether a forbidden request is denied or only reported.
     pub mode: PolicyMode,
-    /// Whether identities that several pods share (managed identity, service principal) may be used.
+    /// Whether identities that several pods share (managed identity, pod identity, service principal) may be used.
     pub allow_shared_identities: bool,
 }
 

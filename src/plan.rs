@@ -87,6 +87,9 @@ pub enum Identity {
     /// AAD pod identity: the metadata address answers with the identity bound to the pod's label, slowly at first.
     #[serde(rename_all = "camelCase")]
     PodIdentity {
+        /// Which one, where the label matches several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_id: Option<Guid>,
         /// Another address than the node's own metadata service.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         endpoint: Option<String>,

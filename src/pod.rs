@@ -98,10 +98,24 @@ pub struct Metadata<'a> {
     /// `None` where there is no map to add to.
     #[serde(borrow)]
     pub annotations: Option<PodAnnotations<'a>>,
+    /// `None` where there is no map to add to.
+    #[serde(borrow)]
+    pub labels: Option<PodLabels<'a>>,
     /// Who made the pod.
     #[serde(borrow)]
     pub owner_references: Option<Vec<OwnerReference<'a>>>,
 }
+
+/// The one label that concerns us.
+#[derive(Debug, Default, serde::Deserialize)]
+pub struct PodLabels<'a> {
+    /// Which identity AAD pod identity gives the pod.
+    #[serde(borrow, rename = "aadpodidbinding")]
+    pub pod_identity_binding: Option<Text<'a>>,
+}
+
+/// The label of [`PodLabels::pod_identity_binding`].
+pub const POD_IDENTITY_LABEL: &str = "aadpodidbinding";
 
 /// Who made the pod.
 #[derive(Debug, serde::Deserialize)]

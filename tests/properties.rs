@@ -115,6 +115,7 @@ fn asking() -> impl Strategy<Value = Map<String, Value>> {
         ("file-mode", "0400"),
         ("identity", "managed-identity"),
         ("identity", "pod-identity"),
+        ("pod-identity-binding", "Web_1"),
         ("identity", "service-principal"),
         ("service-principal-secret", "web.sp"),
         ("client-id", "99999999-1111-4222-8333-444455556666"),

@@ -58,7 +58,7 @@ fn check(plan: &Plan) -> Result<(), PlaceError> {
         return Err(PlaceError::Authority(plan.cloud.authority_host.clone()));
     }
     match &plan.identity {
-        Identity::ManagedIdentity { endpoint: Some(endpoint), .. } | Identity::PodIdentity { endpoint: Some(endpoint) }
+        Identity::ManagedIdentity { endpoint: Some(endpoint), .. } | Identity::PodIdentity { endpoint: Some(endpoint), .. }
             // Plain http is what keeps it away from proxies.
             if !endpoint.starts_with("http://") =>
         {

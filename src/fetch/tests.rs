@@ -70,7 +70,7 @@ async fn run(vault: &Vault, objects: &[Fetch], deadline: Duration) -> Result<Vec
         verify_challenge: true,
         allowed_vault_hosts: Vec::new(),
     };
-    let identity = Identity::PodIdentity { endpoint: Some("http://127.0.0.1:1".to_owned()) };
+    let identity = Identity::PodIdentity { client_id: None, endpoint: Some("http://127.0.0.1:1".to_owned()) };
     let retry = Retry::new(Instant::now() + deadline, || 0.5);
     let client = Client::new(vault, &cloud, &identity, retry.clone());
     match fetch(&client, objects, &retry).await {

@@ -10,7 +10,6 @@ pub(super) enum Feature {
     Select,
     Refresh,
     OnChange,
-    PodIdentity,
     AgentImage,
 }
 
@@ -27,7 +26,6 @@ pub(super) fn not_yet(feature: Feature) -> String {
         Feature::Select => "name the secrets one by one",
         Feature::Refresh => "write off on the pod: files are fetched once, at its start",
         Feature::OnChange => "write none: files do not change while the pod runs",
-        Feature::PodIdentity => "use workload-identity",
         Feature::AgentImage => "remove it: only the operator chooses the agent's image",
     };
     format!("not available yet in this version; {until_then}")

@@ -1,7 +1,6 @@
 //! Whom the agent signs in as.
 
 use super::ServiceAccountDefaults;
-use super::available::{Feature, not_yet};
 use super::credential::{self, Credential, TOKEN_PATH};
 use super::findings::Findings;
 use super::sources::Sources;
@@ -9,7 +8,7 @@ use crate::annotations::Key;
 use crate::config::{Config, IdentityKind};
 use crate::names::Guid;
 use crate::plan::{Identity, ManagedIdentitySelector};
-use crate::pod::PodView;
+use crate::pod::{POD_IDENTITY_LABEL, PodView, Text};
 use crate::texts::{BindingName, SecretName};
 
 /// Whom the agent signs in as, and what the pod has to carry for it.
@@ -17,6 +16,14 @@ use crate::texts::{BindingName, SecretName};
 pub(super) struct SignIn {
     pub(super) identity: Identity,
     pub(super) credential: Credential,
+    /// The value of the label that AAD pod identity looks at.
+    pub(super) binding: Option<BindingName>,
+}
+
+impl SignIn {
+    fn new(identity: Identity, credential: Credential) -> SignIn {
+        SignIn { identity, credential, binding: None }
+    }
 }
 
 /// Azure Workload Identity's own annotations of a ServiceAccount.
@@ -30,7 +37,7 @@ pub(super) fn resolve(
     config: &Config,
     findings: &mut Findings,
 ) -> Option<SignIn> {
-    sources.of_pod::<BindingName>(Key::PodIdentityBinding, findings);
+    let binding = sources.of_pod::<BindingName>(Key::PodIdentityBinding, findings);
     let secret = sources.of_pod::<SecretName>(Key::ServicePrincipalSecret, findings);
     let problems = findings.count();
     let kind = sources.get(Key::Identity, findings).unwrap_or(config.defaults.identity);
@@ -38,30 +45,36 @@ pub(super) fn resolve(
         // What else is missing depends on the kind that was meant.
         return None;
     }
+    warn_of_idle(kind, sources, findings);
+    if kind != IdentityKind::Workload {
+        refuse_shared(kind, sources, config, findings);
+    }
     match kind {
         IdentityKind::Workload => workload(&Account { pod, sources, account }, config, findings),
         IdentityKind::Managed => {
-            refuse_shared(kind, sources, config, findings);
             sources.of_pod::<Guid>(Key::TenantId, findings);
             let client_id = sources.get::<Guid>(Key::ClientId, findings).or_else(|| config.defaults.client_id.clone());
             let endpoint = config.agent.managed_identity_endpoint.clone();
             let identity = Identity::ManagedIdentity { select: client_id.map(ManagedIdentitySelector::ClientId), endpoint };
-            Some(SignIn { identity, credential: Credential::Node })
+            Some(SignIn::new(identity, Credential::Node))
         }
-        IdentityKind::Pod => unavailable(kind, Feature::PodIdentity, sources, findings),
-        IdentityKind::ServicePrincipal => {
-            refuse_shared(kind, sources, config, findings);
-            service_principal(secret, sources, findings)
-        }
+        IdentityKind::Pod => pod_identity(binding, pod, sources, config, findings),
+        IdentityKind::ServicePrincipal => service_principal(secret, sources, findings),
     }
 }
 
-fn unavailable(kind: IdentityKind, feature: Feature, sources: &Sources<'_>, findings: &mut Findings) -> Option<SignIn> {
-    for key in [Key::ClientId, Key::TenantId] {
-        sources.of_pod::<Guid>(key, findings);
+/// Annotations that belong to another kind of identity are most likely an oversight.
+fn warn_of_idle(kind: IdentityKind, sources: &Sources<'_>, findings: &mut Findings) {
+    for (key, owner) in [(Key::PodIdentityBinding, IdentityKind::Pod), (Key::ServicePrincipalSecret, IdentityKind::ServicePrincipal)] {
+        if kind != owner && sources.pod.get(key).is_some() {
+            findings.warning(format!(
+                "annotation {} is not looked at: it belongs to identity {}, and this pod's is {}",
+                key.annotation(),
+                owner.as_str(),
+                kind.as_str()
+            ));
+        }
     }
-    sources.problem(Key::Identity, &format!("{}: {}", kind.as_str(), not_yet(feature)), findings);
-    None
 }
 
 fn refuse_shared(kind: IdentityKind, sources: &Sources<'_>, config: &Config, findings: &mut Findings) {
@@ -80,8 +93,28 @@ fn refuse_shared(kind: IdentityKind, sources: &Sources<'_>, config: &Config, fin
 fn shared_by(kind: IdentityKind) -> &'static str {
     match kind {
         IdentityKind::ServicePrincipal => "every pod of the Namespace can mount that Secret",
-        IdentityKind::Workload | IdentityKind::Managed | IdentityKind::Pod => "every pod of a node shares that identity",
+        IdentityKind::Pod => "every pod that carries the label shares that identity",
+        IdentityKind::Workload | IdentityKind::Managed => "every pod of a node shares that identity",
     }
+}
+
+/// The label may stand on the pod already: whoever comes from AAD pod identity has it there.
+fn pod_identity(binding: Option<BindingName>, pod: &PodView<'_>, sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Option<SignIn> {
+    let client_id = sources.of_pod::<Guid>(Key::ClientId, findings);
+    sources.of_pod::<Guid>(Key::TenantId, findings);
+    let label = pod.metadata.labels.as_ref().and_then(|labels| labels.pod_identity_binding.as_ref()).map(Text::as_str);
+    let annotation = Key::PodIdentityBinding.annotation();
+    match (&binding, label) {
+        (Some(BindingName(wanted)), Some(there)) if wanted != there => findings.problem(format!(
+            "annotation {annotation}: {wanted:?} is not what the pod's label {POD_IDENTITY_LABEL} says ({there:?}): remove one of them"
+        )),
+        (None, None | Some("")) if sources.pod.get(Key::PodIdentityBinding).is_none() => {
+            sources.problem(Key::Identity, &format!("pod-identity: no binding is named: set {annotation} on the pod"), findings);
+        }
+        _ => {}
+    }
+    let identity = Identity::PodIdentity { client_id, endpoint: config.agent.managed_identity_endpoint.clone() };
+    Some(SignIn { binding, ..SignIn::new(identity, Credential::Node) })
 }
 
 /// The Secret names client and tenant; annotations that name others would be passed over without a word.
@@ -102,7 +135,7 @@ fn service_principal(secret: Option<SecretName>, sources: &Sources<'_>, findings
     }
     let secret = secret?;
     let identity = Identity::ServicePrincipal { directory: credential::DIRECTORY.parse().ok()?, secret: Some(secret.0.clone()) };
-    Some(SignIn { identity, credential: Credential::Secret(secret) })
+    Some(SignIn::new(identity, Credential::Secret(secret)))
 }
 
 fn workload(account: &Account<'_>, config: &Config, findings: &mut Findings) -> Option<SignIn> {
@@ -110,7 +143,7 @@ fn workload(account: &Account<'_>, config: &Config, findings: &mut Findings) -> 
     let tenant_id = account.id(Key::TenantId, ACCOUNT_TENANT_ID, account.account.tenant_id.as_deref(), config.defaults.tenant_id.as_ref(), findings);
     let token_file = format!("{}/{TOKEN_PATH}", credential::DIRECTORY).parse().ok()?;
     let identity = Identity::WorkloadIdentity { client_id: client_id?, tenant_id: tenant_id?, token_file, token_proxy: None };
-    Some(SignIn { identity, credential: Credential::Token })
+    Some(SignIn::new(identity, Credential::Token))
 }
 
 /// The sources of a workload identity's ids: pod, ServiceAccount, Namespace, configuration.

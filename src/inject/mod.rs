@@ -177,6 +177,7 @@ fn asked(
         mount_path: &settings.mount_path,
     };
     let mut operations = patch::difference(pod, &ours, &wanted);
+    patch::bind(pod, plan.binding.as_ref(), &mut operations);
     patch::annotate(pod, &plan.status, &findings.warnings, &mut operations);
     Ok(Injection {
         outcome: if operations.is_empty() { Outcome::Unchanged } else { Outcome::Injected },

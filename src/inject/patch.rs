@@ -10,7 +10,8 @@ use super::ours::{OurMount, Ours};
 use super::views::{Consumer, Place, Views};
 use crate::annotations::Key;
 use crate::names::AbsolutePath;
-use crate::pod::PodView;
+use crate::pod::{POD_IDENTITY_LABEL, PodView};
+use crate::texts::BindingName;
 
 /// What should be in the pod.
 pub(super) struct Wanted<'a> {
@@ -157,6 +158,18 @@ fn mount_path(place: Place, mount: Option<usize>) -> Vec<String> {
     };
     let path = ["spec".to_owned(), list.to_owned(), index.to_string(), "volumeMounts".to_owned()];
     path.into_iter().chain(mount.map(|index| index.to_string())).collect()
+}
+
+// === the label of AAD pod identity ===
+
+/// Sets the label where it is missing. Another value has been denied by now.
+pub(super) fn bind(pod: &PodView<'_>, binding: Option<&BindingName>, operations: &mut Operations) {
+    let Some(BindingName(name)) = binding else { return };
+    match &pod.metadata.labels {
+        None => operations.add(&["metadata", "labels"], json!({ POD_IDENTITY_LABEL: name })),
+        Some(labels) if labels.pod_identity_binding.is_none() => operations.add(&["metadata", "labels", POD_IDENTITY_LABEL], json!(name)),
+        Some(_) => {}
+    }
 }
 
 // === annotations ===

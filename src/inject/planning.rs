@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::names::{AbsolutePath, FileMode, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
 use crate::plan::{Directory, Entry, Fetch, MAX_PLAN_BYTES, Object, Plan, PlanCloud, Value};
 use crate::reference::{Reference, Target};
+use crate::texts::BindingName;
 
 /// A plan with everything that is derived from it.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Planned {
     pub(super) objects: String,
     /// What the agent needs to sign in.
     pub(super) credential: Credential,
+    /// The value of the label for AAD pod identity.
+    pub(super) binding: Option<BindingName>,
 }
 
 /// More entries than this are longer than the longest plan: each has at least `{"file":"a","mode":"0400","value":{"object":"0"}}`.
@@ -40,7 +43,7 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, sign_in: Option<SignI
         too_long(settings, &format!("{entries} files"), &format!("{MAX_ENTRIES}"), findings);
         return None;
     }
-    let SignIn { identity, credential } = sign_in?;
+    let SignIn { identity, credential, binding } = sign_in?;
     let mut plan = Plan::new(cloud(settings, config), identity, settings.deadline);
     plan.extra_ca.clone_from(&config.agent.extra_ca);
     plan.log_level = settings.log_level;
@@ -59,6 +62,7 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, sign_in: Option<SignI
         json,
         objects: objects(&plan),
         credential,
+        binding,
     })
 }
 

@@ -45,7 +45,7 @@ pub(super) fn token(endpoint: Endpoint, who: &str, response: &Response, now: Sys
     if response.status == 200 {
         return json::<Token>(endpoint.name(), "a token", response).map(|token| token.access_token.into());
     }
-    let body: TokenError = lenient(response);
+    let body = endpoint.refusal(response);
     let (class, outlook) = temporary(response, now).unwrap_or_else(|| (Class::Auth, endpoint.outlook(response.status, &body)));
     let what = format!("{} refused {who}: {}", endpoint.name(), body.words(response.status));
     Err(Failure { class, what, status: Some(response.status), outlook })
@@ -56,23 +56,36 @@ pub(super) fn token(endpoint: Endpoint, who: &str, response: &Response, now: Sys
 pub(super) enum Endpoint {
     Entra,
     Metadata,
+    /// The metadata address where AAD pod identity answers in its place.
+    PodIdentity,
 }
 
 impl Endpoint {
     fn name(self) -> &'static str {
         match self {
             Endpoint::Entra => "Entra",
-            Endpoint::Metadata => "the metadata address",
+            Endpoint::Metadata | Endpoint::PodIdentity => "the metadata address",
+        }
+    }
+
+    /// AAD pod identity's daemon refuses in plain words.
+    fn refusal(self, response: &Response) -> TokenError {
+        let plain = || TokenError { error: String::from_utf8_lossy(response.body.expose()).into_owned(), ..TokenError::default() };
+        match self {
+            Endpoint::PodIdentity => serde_json::from_slice(response.body.expose()).unwrap_or_else(|_| plain()),
+            Endpoint::Entra | Endpoint::Metadata => lenient(response),
         }
     }
 
     /// Entra learns of new federated credentials late, and now and then forgets one for a moment; the metadata address learns of new
-    /// identities late.
+    /// identities late. AAD pod identity binds an identity only once the pod is there; until its daemon stands before the node's own
+    /// metadata service, that one answers that it knows no such identity.
     fn outlook(self, status: u16, body: &TokenError) -> Outlook {
         const PROPAGATING: [u32; 6] = [70_021, 700_211, 700_212, 700_213, 7_002_138, 90_033];
         let transient = match self {
             Endpoint::Entra => body.error == "temporarily_unavailable" || body.code().is_some_and(|code| PROPAGATING.contains(&code)),
             Endpoint::Metadata => matches!(status, 404 | 410),
+            Endpoint::PodIdentity => matches!(status, 400 | 403 | 404 | 410),
         };
         if transient { Outlook::Transient } else { Outlook::Final }
     }

@@ -38,7 +38,7 @@ pub(super) fn sign_in(cloud: &PlanCloud, identity: &Identity, now: SystemTime) -
             service_principal(cloud, &Principal { directory: Path::new(directory.as_str()), secret: secret.as_deref() }, now)
         }
         Identity::ManagedIdentity { select, endpoint } => Ok(managed(cloud, select.as_ref(), endpoint.as_deref())),
-        Identity::PodIdentity { endpoint } => Ok(managed(cloud, None, endpoint.as_deref())),
+        Identity::PodIdentity { client_id, endpoint } => Ok(pod(cloud, client_id.as_ref(), endpoint.as_deref())),
     }
 }
 
@@ -79,26 +79,30 @@ fn token_endpoint(cloud: &PlanCloud, tenant: &Guid) -> String {
 }
 
 fn managed(cloud: &PlanCloud, select: Option<&ManagedIdentitySelector>, endpoint: Option<&str>) -> SignIn {
-    let endpoint = endpoint.unwrap_or(METADATA).trim_end_matches('/');
-    let mut query = vec![("api-version", "2018-02-01"), ("resource", cloud.resource.as_str())];
-    let who = match select {
-        None => "the identity of this node or pod".to_owned(),
-        Some(ManagedIdentitySelector::ClientId(id)) => {
-            query.push(("client_id", id.as_str()));
-            format!("the managed identity with client id {id}")
-        }
-        Some(ManagedIdentitySelector::ObjectId(id)) => {
-            query.push(("object_id", id.as_str()));
-            format!("the managed identity with object id {id}")
-        }
-        Some(ManagedIdentitySelector::ResourceId(id)) => {
-            query.push(("msi_res_id", id));
-            format!("the managed identity {id}")
-        }
+    let (selector, who) = match select {
+        None => (None, "the identity of this node".to_owned()),
+        Some(ManagedIdentitySelector::ClientId(id)) => (Some(("client_id", id.as_str())), format!("the managed identity with client id {id}")),
+        Some(ManagedIdentitySelector::ObjectId(id)) => (Some(("object_id", id.as_str())), format!("the managed identity with object id {id}")),
+        Some(ManagedIdentitySelector::ResourceId(id)) => (Some(("msi_res_id", id.as_str())), format!("the managed identity {id}")),
     };
+    metadata(cloud, selector, endpoint, Endpoint::Metadata, &who)
+}
+
+/// The address is the node's, but AAD pod identity's daemon answers for the identity that the pod's label is bound to.
+fn pod(cloud: &PlanCloud, client: Option<&Guid>, endpoint: Option<&str>) -> SignIn {
+    let who = match client {
+        None => "the identity that the pod's label aadpodidbinding is bound to".to_owned(),
+        Some(id) => format!("the identity with client id {id} that the pod's label aadpodidbinding is bound to"),
+    };
+    metadata(cloud, client.map(|id| ("client_id", id.as_str())), endpoint, Endpoint::PodIdentity, &who)
+}
+
+fn metadata(cloud: &PlanCloud, selector: Option<(&str, &str)>, address: Option<&str>, endpoint: Endpoint, who: &str) -> SignIn {
+    let address = address.unwrap_or(METADATA).trim_end_matches('/');
+    let query: Vec<(&str, &str)> = [("api-version", "2018-02-01"), ("resource", cloud.resource.as_str())].into_iter().chain(selector).collect();
     let query = encode(&query);
-    let url = format!("{endpoint}/metadata/identity/oauth2/token?{}", String::from_utf8_lossy(query.expose()));
-    SignIn { request: Request { url, kind: Kind::Metadata }, endpoint: Endpoint::Metadata, who: format!("{who} at {endpoint}") }
+    let url = format!("{address}/metadata/identity/oauth2/token?{}", String::from_utf8_lossy(query.expose()));
+    SignIn { request: Request { url, kind: Kind::Metadata }, endpoint, who: format!("{who} at {address}") }
 }
 
 /// A file of the identity, without the line feed that editors add. The kubelet may still be about to write it.

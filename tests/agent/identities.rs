@@ -102,6 +102,27 @@ fn a_metadata_address_that_is_late_is_waited_for() {
 }
 
 #[test]
+fn pod_identity_is_waited_for_until_its_daemon_knows_the_pod() {
+    let world = World::new();
+    let identity = json!({"podIdentity": {"clientId": MANAGED, "endpoint": world.system_assigned()["managedIdentity"]["endpoint"]}});
+    for status in [403, 404, 500] {
+        world.fault(json!({"plane": "imds", "kind": "status", "status": status, "count": 1}));
+    }
+    let run = world.run(&as_identity(&world, identity.clone()));
+    assert_eq!(run.code, 0, "{}", run.log);
+    assert_eq!(world.calls("imds"), json!({"200": 1, "403": 1, "404": 1, "500": 1}));
+
+    // The node's own metadata service answers for as long as the daemon does not stand before it.
+    let stranger = json!({"podIdentity": {"clientId": STRANGER, "endpoint": identity["podIdentity"]["endpoint"]}});
+    let run = world.run(&as_identity(&world, stranger).with("/deadline", json!("2s")));
+    assert_eq!(run.code, 78, "{}", run.log);
+    let start = format!(
+        "auth demo/db-password: the metadata address refused the identity with client id {STRANGER} that the pod's label aadpodidbinding is bound to at http://127.0.0.1:"
+    );
+    assert!(run.termination.starts_with(&start) && run.termination.contains(" times until the deadline)"), "{}", run.termination);
+}
+
+#[test]
 fn an_unknown_client_or_tenant_fails_at_once_for_all_objects_in_one_line() {
     let world = World::new();
     let nobody = "99999999-9999-9999-9999-999999999999";

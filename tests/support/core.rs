@@ -136,6 +136,14 @@ pub(crate) fn without_ours(pod: &Value) -> Value {
     if let Some(annotations) = pod.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.retain(|key, _| !matches!(key.as_str(), "keyvault-injector.io/status" | "keyvault-injector.io/warnings"));
     }
+    if let Some(metadata) = pod.get_mut("metadata") {
+        if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+            labels.shift_remove("aadpodidbinding");
+        }
+        if metadata.get("labels").is_some_and(|labels| labels.as_object().is_none_or(Map::is_empty)) {
+            metadata.as_object_mut().expect("metadata are a map").shift_remove("labels");
+        }
+    }
     prune(&mut pod["spec"], "initContainers", |container| container["name"] != "keyvault-agent");
     prune(&mut pod["spec"], "volumes", |volume| !volume["name"].as_str().is_some_and(is_ours));
     for list in ["containers", "initContainers"] {

@@ -156,6 +156,13 @@ fn a_refused_sign_in_says_who_was_refused_and_why() {
         "Entra refused client c: AADSTS700213: No matching federated identity record found for presented assertion subject 'system:serviceaccount:a:b'."
     );
     assert_eq!(text(Endpoint::Metadata, 400, r#"{"error":"invalid_request"}"#), "the metadata address refused client c: invalid_request");
+    let nmi = "getting assigned identities for pod a/b in CREATED state failed after 16 attempts,\nretry duration [5]s, error: <nil>\n";
+    assert_eq!(
+        text(Endpoint::PodIdentity, 404, nmi),
+        "the metadata address refused client c: getting assigned identities for pod a/b in CREATED state failed after 16 attempts, retry duration [5]s, error: <nil>"
+    );
+    assert_eq!(text(Endpoint::PodIdentity, 400, r#"{"error":"invalid_request"}"#), "the metadata address refused client c: invalid_request");
+    assert_eq!(text(Endpoint::PodIdentity, 404, ""), "the metadata address refused client c: status 404 without a reason");
     assert_eq!(text(Endpoint::Entra, 500, "<html>"), "Entra refused client c: status 500 without a reason");
     assert_eq!(text(Endpoint::Entra, 200, "canary"), "Entra answered 200, but not with the JSON of a token (line 1, column 1)");
 }

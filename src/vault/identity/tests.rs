@@ -149,7 +149,11 @@ fn a_managed_identity_asks_the_metadata_address() {
             managed(Some(ManagedIdentitySelector::ResourceId("/subscriptions/s".to_owned())), None),
             format!("http://169.254.169.254{query}&msi_res_id=%2Fsubscriptions%2Fs"),
         ),
-        (Identity::PodIdentity { endpoint: None }, format!("http://169.254.169.254{query}")),
+        (Identity::PodIdentity { client_id: None, endpoint: None }, format!("http://169.254.169.254{query}")),
+        (
+            Identity::PodIdentity { client_id: Some(CLIENT.parse().unwrap()), endpoint: None },
+            format!("http://169.254.169.254{query}&client_id={CLIENT}"),
+        ),
     ] {
         let sign_in = sign_in(&cloud(), &identity, NOW).unwrap();
         assert_eq!(sign_in.request.url, url);
