@@ -109,9 +109,6 @@ impl Cli {
 impl Serve {
     fn run(self) -> Result<(), CliError> {
         let config = Config::load(&self.config)?;
-        for key in config.unserved() {
-            tracing::warn!("{key} is read but not served yet");
-        }
         let given_certificate = config.tls_certificate().map(Path::to_owned);
         let ca = given_certificate.unwrap_or_else(|| self.state_dir.join("ca.pem"));
         let options = Options { listen: self.listen, imds_listen: self.imds_listen, state_dir: Some(self.state_dir) };

@@ -6,12 +6,30 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The part of a header that we read and write.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Header {
     pub(super) typ: Option<String>,
     pub(super) alg: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kid: Option<String>,
+    /// Which certificate signed, by its SHA-1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) x5t: Option<String>,
+    /// The same by SHA-256.
+    #[serde(rename = "x5t#S256", skip_serializing_if = "Option::is_none")]
+    pub(super) x5t_sha256: Option<String>,
+}
+
+/// A time of a token: seconds since 1970, of which some clients write fractions.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(from = "f64")]
+pub(super) struct Seconds(pub(super) u64);
+
+impl From<f64> for Seconds {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "negative times are 0, endless ones the last")]
+    fn from(seconds: f64) -> Seconds {
+        Seconds(seconds as u64)
+    }
 }
 
 /// A token whose three parts could be read.

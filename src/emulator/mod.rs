@@ -7,6 +7,7 @@ pub mod cli;
 mod clock;
 mod config;
 mod control;
+mod crypto;
 mod entra;
 mod faults;
 mod ids;
@@ -73,6 +74,9 @@ pub enum BindError {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random,
+    /// A key or a certificate that the configuration asks for cannot be made; names vault and object.
+    #[error("{0}")]
+    Seed(String),
 }
 
 /// Where the running emulator is found. None of the addresses has a slash at its end.
@@ -104,7 +108,7 @@ impl Emulator {
         let (imds, imds_address) = listen_on(options.imds_listen).await?;
         let authority = format!("https://localhost:{}", secure_address.port());
         let addresses = Addresses { vault: authority.clone(), authority: authority.clone(), imds: format!("http://{imds_address}") };
-        let world = World::new(config, TokenKey::generate().ok_or(BindError::Random)?, authority);
+        let world = World::new(config, TokenKey::generate().ok_or(BindError::Random)?, authority).map_err(BindError::Seed)?;
         Ok(Bound { secure, secure_address, imds, identity, addresses, world: Arc::new(world) })
     }
 }

@@ -61,7 +61,7 @@ impl ServiceAccountKey {
     }
 
     fn sign(&self, claims: &serde_json::Value) -> Result<String, KeyError> {
-        let header = Header { typ: Some("JWT".into()), alg: "RS256".into(), kid: Some(self.kid()) };
+        let header = Header { typ: Some("JWT".into()), alg: "RS256".into(), kid: Some(self.kid()), ..Header::default() };
         jwt::write(&header, claims, |signed| {
             let mut signature = vec![0; self.0.public().modulus_len()];
             self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed, &mut signature).map_err(|_| KeyError::Sign)?;

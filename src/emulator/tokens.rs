@@ -39,7 +39,7 @@ impl TokenKey {
     }
 
     pub(super) fn mint(&self, claims: &Claims) -> String {
-        let header = Header { typ: Some("JWT".into()), alg: "HS256".into(), kid: None };
+        let header = Header { typ: Some("JWT".into()), alg: "HS256".into(), ..Header::default() };
         let Ok(token) = jwt::write(&header, claims, |signed| Ok::<_, std::convert::Infallible>(hmac::sign(&self.0, signed).as_ref().to_vec()));
         token
     }

@@ -24,18 +24,18 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(config: Config, token_key: TokenKey, authority: String) -> World {
+    pub(super) fn new(config: Config, token_key: TokenKey, authority: String) -> Result<World, String> {
         let first_tenant = config.tenants[0].id.clone();
-        World {
+        Ok(World {
             tenants: config.tenants,
             managed_identities: config.managed_identities,
-            vaults: config.vaults.into_iter().map(|vault| LiveVault::new(vault, &first_tenant)).collect(),
+            vaults: config.vaults.into_iter().map(|vault| LiveVault::new(vault, &first_tenant)).collect::<Result<_, _>>()?,
             token_lifetime: config.token_lifetime,
             token_key,
             authority,
             faults: Faults::default(),
             journal: Journal::default(),
-        }
+        })
     }
 
     /// The vault whose name is the first label of the host; the first vault for any other host.

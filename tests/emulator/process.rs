@@ -149,18 +149,6 @@ async fn it_serves_a_certificate_that_it_is_given() {
 }
 
 #[test]
-fn it_names_at_start_what_it_does_not_serve() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = configured(folder.path());
-    let unserved = "  certificates:\n  - {name: web-tls, pfxFile: web.pfx}\n";
-    write(folder.path(), "emulator.yaml", &format!("tenants: [{{id: {TENANT}}}]\nvaults:\n- name: demo\n{unserved}"));
-    let mut process = Process(command.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(process.0.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.trim_end().ends_with("vaults[0].certificates is read but not served yet"), "{line}");
-}
-
-#[test]
 fn token_and_jwks_fit_together_as_a_cluster_and_its_issuer_do() {
     let key = format!("{FIXTURES}/sa.key.pem");
     let jwks = program().args(["jwks", "--key", &key]).output().unwrap();

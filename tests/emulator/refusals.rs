@@ -172,9 +172,6 @@ async fn every_other_refusal_has_its_own_words() {
         ("PUT", "/secrets/?api-version=7.4", 405, error("MethodNotAllowed", "HTTP PUT not allowed")),
         ("POST", "/secrets/db-password?api-version=7.4", 405, error("MethodNotAllowed", "HTTP POST not allowed")),
         ("GET", "/nothing?api-version=7.4", 404, error("NotFound", "The requested path does not exist.")),
-        ("GET", "/certificates/c?api-version=7.4", 501, error("NotImplemented", "This emulator does not serve certificates yet.")),
-        ("GET", "/keys/k?api-version=7.4", 501, error("NotImplemented", "This emulator does not serve keys yet.")),
-        ("POST", "/secrets/a/backup?api-version=7.4", 501, error("NotImplemented", "This emulator does not serve backup and restore yet.")),
     ] {
         let send = (method == "PATCH").then(|| json!({}));
         assert_answer(&running.call(method, "demo", path, &owner, send).await, status, &body, &format!("{method} {path}"));

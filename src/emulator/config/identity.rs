@@ -1,5 +1,7 @@
 //! Who can ask for tokens: applications and managed identities.
 
+use crate::emulator::crypto::pem;
+use crate::emulator::crypto::x509::Certificate;
 use crate::emulator::entra::jwks::Jwks;
 use crate::names::Guid;
 use crate::secret::SecretValue;
@@ -20,6 +22,7 @@ pub(in crate::emulator) struct Application {
     pub(in crate::emulator) client_id: Guid,
     pub(in crate::emulator) object_id: Guid,
     pub(in crate::emulator) secrets: Vec<SecretValue>,
+    pub(in crate::emulator) certificates: Vec<Certificate>,
     pub(in crate::emulator) federated: Vec<FederatedCredential>,
 }
 
@@ -53,10 +56,27 @@ impl Reader<'_> {
         let object_id = self.object_id(map);
         let secrets: Vec<String> = map.fields.parse_list("secrets", &mut self.problems).unwrap_or_default();
         let federated = self.each(map, "federatedCredentials", Reader::federated_credential);
-        self.not_served(map, "certificateFiles");
+        let certificates = self.application_certificates(map);
         let client_id = client_id?;
         let object_id = object_id.unwrap_or_else(|| client_id.clone());
-        Some(Application { client_id, object_id, secrets: secrets.into_iter().map(SecretValue::from).collect(), federated })
+        Some(Application { client_id, object_id, secrets: secrets.into_iter().map(SecretValue::from).collect(), certificates, federated })
+    }
+
+    /// The first certificate of each file; a private key beside it is not looked at.
+    fn application_certificates(&mut self, map: &mut Map<'_>) -> Vec<Certificate> {
+        let (items, path) = (map.fields.list("certificateFiles", &mut self.problems).unwrap_or_default(), map.fields.path("certificateFiles"));
+        let mut certificates = Vec::new();
+        for (index, node) in items.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let Some(bytes) = self.file(node, &path) else { continue };
+            let blocks = pem::read(&String::from_utf8_lossy(&bytes)).unwrap_or_default();
+            let first = blocks.iter().find(|block| block.label == "CERTIFICATE").and_then(|block| Certificate::parse(&block.content).ok());
+            match first {
+                Some(certificate) => certificates.push(certificate),
+                None => self.problems.add(node, &path, "there is no certificate in PEM in it"),
+            }
+        }
+        certificates
     }
 
     fn federated_credential(&mut self, map: &mut Map<'_>) -> Option<FederatedCredential> {

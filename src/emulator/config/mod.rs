@@ -1,6 +1,7 @@
 //! The emulator's file: tenants, managed identities and vaults, read whole or not at all.
 
 mod identity;
+mod objects;
 mod reader;
 mod vault;
 
@@ -11,6 +12,7 @@ use crate::yaml::Node;
 use crate::yaml_fields::{Problem, Problems};
 
 pub(super) use identity::{Application, FederatedCredential, ManagedIdentity, Tenant};
+pub(super) use objects::{CertificateSeed, KeySeed, KeySource};
 use reader::{Map, Reader};
 pub(super) use vault::{Grant, Permission, RefusalWords, SecretSeed, ThrottleLimit, Vault};
 
@@ -25,7 +27,6 @@ pub struct Config {
     pub(super) managed_identities: Vec<ManagedIdentity>,
     /// Never empty.
     pub(super) vaults: Vec<Vault>,
-    unserved: Vec<String>,
 }
 
 /// A certificate chain and its private key, PEM.
@@ -64,7 +65,7 @@ impl Config {
         let mut reader = Reader::new(base_dir);
         let config = reader.map(&root, "", Reader::config);
         match config {
-            Some(config) if reader.problems.0.is_empty() => Ok(Config { unserved: reader.unserved, ..config }),
+            Some(config) if reader.problems.0.is_empty() => Ok(config),
             Some(_) | None => Err(reader.problems),
         }
     }
@@ -72,12 +73,6 @@ impl Config {
     /// The certificate file that is served instead of one of the emulator's own.
     pub(super) fn tls_certificate(&self) -> Option<&Path> {
         self.tls.as_ref().map(|files| files.cert_file.as_path())
-    }
-
-    /// Key paths that are recognised but not served yet, for a line at start.
-    #[must_use]
-    pub fn unserved(&self) -> &[String] {
-        &self.unserved
     }
 }
 
@@ -93,7 +88,7 @@ impl Reader<'_> {
         for unknown in vaults.iter().filter_map(|vault| vault.tenant.as_ref()).filter(|id| tenants.iter().all(|tenant| tenant.id != **id)) {
             self.problems.add(map.node, "vaults", format!("tenant {unknown} is not one of tenants"));
         }
-        Some(Config { tls, token_lifetime, tenants, managed_identities, vaults, unserved: Vec::new() })
+        Some(Config { tls, token_lifetime, tenants, managed_identities, vaults })
     }
 
     fn tls(&mut self, map: &mut Map<'_>) -> Option<TlsFiles> {

@@ -13,8 +13,6 @@ use crate::yaml_fields::{Fields, Problems, parse_node};
 pub(super) struct Reader<'d> {
     base_dir: &'d Path,
     pub(super) problems: Problems,
-    /// Key paths that later versions will serve.
-    pub(super) unserved: Vec<String>,
 }
 
 /// A map that is being read: its place, and its fields.
@@ -26,7 +24,7 @@ pub(super) struct Map<'n> {
 
 impl Reader<'_> {
     pub(super) fn new(base_dir: &Path) -> Reader<'_> {
-        Reader { base_dir, problems: Problems::default(), unserved: Vec::new() }
+        Reader { base_dir, problems: Problems::default() }
     }
 
     /// A map; keys that `read` does not take are problems.
@@ -95,13 +93,6 @@ impl Reader<'_> {
         let mut seen = HashSet::new();
         for twice in names.filter(|name| !seen.insert(name.to_ascii_lowercase())) {
             self.problems.add(map.node, &map.fields.path(key), format!("{twice} stands here twice"));
-        }
-    }
-
-    /// Notes a key that later versions will serve. Its content is not looked at.
-    pub(super) fn not_served(&mut self, map: &mut Map<'_>, key: &'static str) {
-        if map.fields.take(key).is_some() {
-            self.unserved.push(map.fields.path(key));
         }
     }
 }

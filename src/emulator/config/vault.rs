@@ -11,6 +11,7 @@ use crate::secret::SecretValue;
 use crate::yaml::{Kind, Node};
 use crate::yaml_fields::{nearest, parse_node};
 
+use super::objects::{CertificateSeed, KeySeed};
 use super::reader::{LowerGuid, Map, Reader};
 
 /// One vault.
@@ -22,7 +23,11 @@ pub(in crate::emulator) struct Vault {
     pub(in crate::emulator) refusal: RefusalWords,
     pub(in crate::emulator) throttle: Option<ThrottleLimit>,
     pub(in crate::emulator) grants: Vec<Grant>,
+    /// For how long a self-signed certificate is in progress.
+    pub(in crate::emulator) pending_for: Duration,
     pub(in crate::emulator) secrets: Vec<SecretSeed>,
+    pub(in crate::emulator) certificates: Vec<CertificateSeed>,
+    pub(in crate::emulator) keys: Vec<KeySeed>,
 }
 
 /// In which of Key Vault's three ways a forbidden request is refused.
@@ -77,10 +82,14 @@ impl Reader<'_> {
         let throttle = map.fields.take("throttle").and_then(|node| self.map(node, &map.fields.path("throttle"), Reader::throttle));
         let grants = self.each(map, "permissions", Reader::grant);
         let secrets: Vec<SecretSeed> = self.each(map, "secrets", Reader::secret);
-        self.distinct(map, "secrets", secrets.iter().map(|seed| seed.name.as_str()));
-        self.not_served(map, "certificates");
-        self.not_served(map, "keys");
-        Some(Vault { name: name?, tenant, refusal, throttle, grants, secrets })
+        let certificates: Vec<CertificateSeed> = self.each(map, "certificates", Reader::certificate);
+        let keys: Vec<KeySeed> = self.each(map, "keys", Reader::key);
+        // A certificate is also a key and a secret of its name.
+        let of_certificates = || certificates.iter().map(|seed| seed.name.as_str());
+        self.distinct(map, "secrets", secrets.iter().map(|seed| seed.name.as_str()).chain(of_certificates()));
+        self.distinct(map, "keys", keys.iter().map(|seed| seed.name.as_str()).chain(of_certificates()));
+        let pending_for = map.fields.parse::<Span>("pendingFor", &mut self.problems).map(Span::get).unwrap_or_default();
+        Some(Vault { name: name?, tenant, refusal, throttle, pending_for, grants, secrets, certificates, keys })
     }
 
     fn throttle(&mut self, map: &mut Map<'_>) -> Option<ThrottleLimit> {
@@ -126,7 +135,7 @@ impl Reader<'_> {
         None
     }
 
-    fn tags(&mut self, map: &mut Map<'_>) -> BTreeMap<String, String> {
+    pub(super) fn tags(&mut self, map: &mut Map<'_>) -> BTreeMap<String, String> {
         let (node, path) = (map.fields.take("tags"), map.fields.path("tags"));
         match node.map(|node| (node, &node.kind)) {
             None => BTreeMap::new(),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::emulator::config::{Application, FederatedCredential};
-use crate::emulator::jwt::Jwt;
+use crate::emulator::jwt::{Jwt, Seconds};
 
 use super::refusal::Refusal;
 
@@ -12,9 +12,9 @@ struct Claims {
     iss: String,
     sub: String,
     aud: Audience,
-    exp: u64,
+    exp: Seconds,
     #[serde(default)]
-    nbf: u64,
+    nbf: Seconds,
 }
 
 /// One text or a list of texts.
@@ -30,7 +30,7 @@ impl From<serde_json::Value> for Audience {
 }
 
 /// How far clocks may be apart, in seconds.
-const CLOCK_SKEW: u64 = 300;
+pub(super) const CLOCK_SKEW: u64 = 300;
 
 /// Whether `assertion` is a token that `application` takes at `now`: issuer, subject and audience byte by byte, then signature, then time.
 pub(super) fn check(application: &Application, assertion: &str, now: u64) -> Result<(), Refusal> {
@@ -39,7 +39,7 @@ pub(super) fn check(application: &Application, assertion: &str, now: u64) -> Res
     if !credential.keys.signed(&jwt) {
         return Err(Refusal::Signature);
     }
-    let Claims { nbf, exp, .. } = jwt.claims;
+    let Claims { nbf: Seconds(nbf), exp: Seconds(exp), .. } = jwt.claims;
     if now + CLOCK_SKEW < nbf || exp <= now { Err(Refusal::Time { now, from: nbf, until: exp }) } else { Ok(()) }
 }
 

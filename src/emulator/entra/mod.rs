@@ -1,6 +1,7 @@
 //! The Entra plane: the token endpoint and the documents that clients look for beside it.
 
 mod assertion;
+mod certificate;
 pub(super) mod jwks;
 mod refusal;
 
@@ -68,7 +69,7 @@ fn token(world: &World, tenant: &Tenant, form: &[(String, String)]) -> Result<Re
     let application = find_application(tenant, required("client_id")?)?;
     let scope = required("scope")?;
     let resource = scope.strip_suffix("/.default").ok_or_else(|| Refusal::Scope(scope.to_owned()))?;
-    authenticate(application, form)?;
+    authenticate(tenant, application, form)?;
     if !world::is_known_resource(resource) {
         return Err(Refusal::UnknownResource { resource: resource.to_owned(), tenant: tenant.id.to_string() });
     }
@@ -78,11 +79,12 @@ fn token(world: &World, tenant: &Tenant, form: &[(String, String)]) -> Result<Re
     Ok(call::json(StatusCode::OK, &body))
 }
 
-fn authenticate(application: &Application, form: &[(String, String)]) -> Result<(), Refusal> {
+fn authenticate(tenant: &Tenant, application: &Application, form: &[(String, String)]) -> Result<(), Refusal> {
     const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     match (field(form, "client_assertion"), field(form, "client_secret")) {
         (Some(assertion), _) => match field(form, "client_assertion_type") {
             None => Err(Refusal::MissingParameter("client_assertion_type")),
+            Some(JWT_BEARER) if certificate::is_meant(assertion) => certificate::check(application, tenant, assertion, clock::now()),
             Some(JWT_BEARER) => assertion::check(application, assertion, clock::now()),
             Some(other) => Err(Refusal::AssertionType(other.to_owned())),
         },

@@ -35,6 +35,14 @@ pub(super) enum Refusal {
     Subject(String),
     Audience(String),
     Signature,
+    /// The assertion is another application's.
+    AssertionClient,
+    AssertionAudience,
+    Certificate {
+        why: Unfit,
+        /// Hexadecimal.
+        thumbprint: String,
+    },
     Time {
         now: u64,
         from: u64,
@@ -44,6 +52,14 @@ pub(super) enum Refusal {
     Throttled,
     /// A scripted status.
     Scripted(StatusCode),
+}
+
+/// What is wrong with the certificate of an assertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    Unknown,
+    Signature,
+    Expired,
 }
 
 impl Refusal {
@@ -83,6 +99,9 @@ impl Refusal {
             Refusal::Audience(_) => (Status::UNAUTHORIZED, "invalid_client", 700_212),
             Refusal::Subject(_) => (Status::UNAUTHORIZED, "invalid_client", 700_213),
             Refusal::Signature => (Status::UNAUTHORIZED, "invalid_client", 50013),
+            Refusal::AssertionClient => (Status::UNAUTHORIZED, "invalid_client", 700_021),
+            Refusal::AssertionAudience => (Status::UNAUTHORIZED, "invalid_client", 700_023),
+            Refusal::Certificate { .. } => (Status::UNAUTHORIZED, "invalid_client", 700_027),
             Refusal::Time { .. } => (Status::UNAUTHORIZED, "invalid_client", 700_024),
             Refusal::Unavailable => (Status::SERVICE_UNAVAILABLE, "temporarily_unavailable", 90033),
             Refusal::Throttled => (Status::TOO_MANY_REQUESTS, "temporarily_unavailable", 90033),
@@ -125,6 +144,9 @@ impl Refusal {
             Refusal::Audience(found) => unmatched("audience", found),
             Refusal::Subject(found) => unmatched("subject", found),
             Refusal::Signature => "Assertion failed signature validation. [Reason - The key was not found.]".into(),
+            Refusal::AssertionClient => "Client assertion application identifier doesn't match 'client_id' parameter.".into(),
+            Refusal::AssertionAudience => "Client assertion audience claim does not match Realm issuer.".into(),
+            Refusal::Certificate { why, thumbprint } => why.text(thumbprint),
             Refusal::Time { now, from, until } => format!(
                 "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, expiry time of assertion {}. Review \
                  the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials .",
@@ -135,6 +157,21 @@ impl Refusal {
             Refusal::Unavailable | Refusal::Throttled => "A transient error has occurred. Please try again.".into(),
             Refusal::Scripted(status) => format!("The emulator was told to answer {}.", status.as_u16()),
         }
+    }
+}
+
+impl Unfit {
+    fn text(self, thumbprint: &str) -> String {
+        let (what, reason) = match self {
+            Unfit::Unknown => {
+                ("The certificate with identifier used to sign the client assertion is not registered on application.", "The key was not found.")
+            }
+            Unfit::Signature => {
+                ("Client assertion contains an invalid signature.", "The key was found but use of the key to verify the signature failed.")
+            }
+            Unfit::Expired => ("Client assertion contains an invalid signature.", "The key used is expired."),
+        };
+        format!("{what} [Reason - {reason}, Thumbprint of key used by client: '{thumbprint}']")
     }
 }
 

@@ -2,17 +2,26 @@
 
 mod api_version;
 mod caller;
+pub(super) mod certificates;
+mod common;
+mod contents;
 mod headers;
+mod keys;
 pub(super) mod limits;
 mod page;
+mod pending;
+pub(super) mod policy;
+mod properties;
 mod refusal;
+mod saved;
 mod secrets;
+mod seed;
 mod store;
 mod throttle;
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -26,8 +35,8 @@ use super::plane;
 use super::world::{self, World};
 use crate::names::{Guid, ObjectKind, VaultName};
 use caller::Caller;
+use contents::Contents;
 use refusal::Refusal;
-use store::SecretStore;
 use throttle::Throttle;
 
 /// A vault while the emulator runs.
@@ -37,27 +46,35 @@ pub(super) struct LiveVault {
     refusal: RefusalWords,
     grants: Vec<Grant>,
     throttle: Option<Mutex<Throttle>>,
-    secrets: Mutex<SecretStore>,
+    /// For how long a self-signed certificate is in progress.
+    pending_for: Duration,
+    contents: Mutex<Contents>,
 }
 
 impl LiveVault {
-    pub(super) fn new(vault: Vault, first_tenant: &Guid) -> LiveVault {
-        LiveVault {
+    /// Makes what the configuration asks for; the error names vault and object.
+    pub(super) fn new(mut vault: Vault, first_tenant: &Guid) -> Result<LiveVault, String> {
+        let contents = Contents::seeded(&mut vault, clock::now())?;
+        Ok(LiveVault {
             name: vault.name,
             tenant: vault.tenant.unwrap_or_else(|| first_tenant.clone()),
             refusal: vault.refusal,
             grants: vault.grants,
             throttle: vault.throttle.map(|limit| Mutex::new(Throttle::new(limit))),
-            secrets: Mutex::new(SecretStore::seeded(vault.secrets, clock::now())),
-        }
+            pending_for: vault.pending_for,
+            contents: Mutex::new(contents),
+        })
     }
 
     pub(super) fn name(&self) -> &str {
         self.name.as_str()
     }
 
-    fn secrets(&self) -> MutexGuard<'_, SecretStore> {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Everything in it as of now.
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        contents.settle(clock::now());
+        contents
     }
 
     fn throttle(&self) -> Result<(), Refusal> {
@@ -106,8 +123,8 @@ async fn serve(mut caller: Caller<'_>, call: Call, forbid: Option<Forbid>) -> Re
     let collection = call.path.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
     match collection {
         "secrets" | "deletedsecrets" => secrets::serve(&caller, call).await,
-        "certificates" | "deletedcertificates" => Err(Refusal::NotServed("certificates")),
-        "keys" | "deletedkeys" => Err(Refusal::NotServed("keys")),
+        "certificates" | "deletedcertificates" => certificates::serve(&caller, call).await,
+        "keys" | "deletedkeys" => keys::serve(&caller, call).await,
         _ => Err(Refusal::NoSuchPath),
     }
 }

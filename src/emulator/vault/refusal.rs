@@ -1,12 +1,16 @@
 //! Every way in which Key Vault says no, word for word.
 
+mod forbidden;
+mod words;
+
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 
 use crate::emulator::call;
 use crate::emulator::config::RefusalWords;
-use crate::names::ObjectKind;
+use crate::emulator::crypto::Malformed;
+use crate::names::{ObjectKind, ObjectName};
 
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,11 +39,37 @@ pub(super) enum Refusal {
     },
     MethodNotAllowed(Method),
     NoSuchPath,
-    NotServed(&'static str),
-    SecretNotFound(String),
-    DeletedSecretNotFound(String),
-    SecretDisabled,
-    DeletedButRecoverable(String),
+    /// Name, or name and version.
+    NotFound(ObjectKind, String),
+    DeletedNotFound(ObjectKind, String),
+    /// The operation that a disabled object does not do.
+    Disabled(ObjectKind, &'static str),
+    DeletedButRecoverable(ObjectKind, String),
+    /// The address of the object that is there already.
+    RestoreConflict(ObjectKind, String),
+    /// An operation that only the certificate around a key or secret may do.
+    Managed(ObjectKind, &'static str),
+    /// A certificate cannot have this name: an object without a certificate has it.
+    NameTaken(ObjectKind, String),
+    /// An operation that is not among the key's own.
+    KeyOperation(&'static str),
+    /// Outside the time of the key.
+    KeyTime {
+        operation: &'static str,
+        expired: bool,
+    },
+    UnknownAlgorithm(String),
+    /// Values that fit neither key nor algorithm.
+    Malformed(Malformed),
+    /// A certificate that cannot be imported.
+    Import(String),
+    PendingNotFound(String),
+    PendingInProgress,
+    NotInProgress,
+    /// The issuer's name.
+    MergeForbidden(String),
+    ContactsNotFound,
+    IssuerNotFound(String),
     /// A scripted status.
     Scripted(StatusCode),
 }
@@ -65,6 +95,12 @@ pub(super) struct Action {
     pub(super) rbac: &'static str,
     /// `/secrets/NAME`, or empty for the whole vault.
     pub(super) object: String,
+}
+
+impl Action {
+    pub(super) fn on(kind: ObjectKind, verb: &'static str, rbac: &'static str, name: Option<&ObjectName>) -> Action {
+        Action { kind, verb, rbac, object: name.map_or_else(String::new, |name| format!("/{}/{name}", kind.collection())) }
+    }
 }
 
 /// What stands between the caller and the vault.
@@ -114,25 +150,37 @@ impl Refusal {
                 (StatusCode::UNAUTHORIZED, "Unauthorized", None)
             }
             Refusal::Forbidden(forbidden) => (StatusCode::FORBIDDEN, "Forbidden", Some(forbidden.why.code())),
-            Refusal::SecretDisabled => (StatusCode::FORBIDDEN, "Forbidden", Some("SecretDisabled")),
+            Refusal::Disabled(kind, _) => (StatusCode::FORBIDDEN, "Forbidden", Some(disabled(*kind))),
+            Refusal::Managed(..) | Refusal::MergeForbidden(_) => (StatusCode::FORBIDDEN, "Forbidden", None),
+            Refusal::KeyOperation(_) => (StatusCode::FORBIDDEN, "Forbidden", Some("KeyOperationForbidden")),
+            Refusal::KeyTime { expired, .. } => (StatusCode::FORBIDDEN, "Forbidden", Some(if *expired { "KeyExpired" } else { "KeyNotYetValid" })),
             Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, "Throttled", None),
             Refusal::NoApiVersion
             | Refusal::UnknownApiVersion(_)
             | Refusal::InvalidName(_)
             | Refusal::InvalidParameter(_)
             | Refusal::InvalidProperty(_)
+            | Refusal::UnknownAlgorithm(_)
+            | Refusal::Malformed(_)
+            | Refusal::Import(_)
+            | Refusal::NotInProgress
             | Refusal::TooLong { .. } => (StatusCode::BAD_REQUEST, "BadParameter", None),
             Refusal::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", None),
             Refusal::NoSuchPath => (StatusCode::NOT_FOUND, "NotFound", None),
-            Refusal::NotServed(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplemented", None),
-            Refusal::SecretNotFound(_) | Refusal::DeletedSecretNotFound(_) => (StatusCode::NOT_FOUND, "SecretNotFound", None),
-            Refusal::DeletedButRecoverable(_) => (StatusCode::CONFLICT, "Conflict", Some("ObjectIsDeletedButRecoverable")),
+            Refusal::NotFound(kind, _) | Refusal::DeletedNotFound(kind, _) => (StatusCode::NOT_FOUND, not_found(*kind), None),
+            Refusal::PendingNotFound(_) => (StatusCode::NOT_FOUND, "PendingCertificateNotFound", None),
+            Refusal::ContactsNotFound => (StatusCode::NOT_FOUND, "CertificateContactsNotFound", None),
+            Refusal::IssuerNotFound(_) => (StatusCode::NOT_FOUND, "CertificateIssuerNotFound", None),
+            Refusal::DeletedButRecoverable(..) => (StatusCode::CONFLICT, "Conflict", Some("ObjectIsDeletedButRecoverable")),
+            Refusal::RestoreConflict(..) | Refusal::NameTaken(..) => (StatusCode::CONFLICT, "Conflict", None),
+            // As documented: the status of a conflict, the code of a refusal.
+            Refusal::PendingInProgress => (StatusCode::CONFLICT, "Forbidden", None),
             Refusal::Scripted(StatusCode::UNAUTHORIZED) => (StatusCode::UNAUTHORIZED, "Unauthorized", None),
             Refusal::Scripted(status) => (*status, "Scripted", None),
         }
     }
 
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Refusal::MissingToken => "AKV10000: Request is missing a Bearer or PoP token.".into(),
             Refusal::UnknownKey => "AKV10046: Unable to resolve the key used for signature validation.".into(),
@@ -151,58 +199,50 @@ impl Refusal {
             Refusal::TooLong { what, limit } => format!("The secret's {what} is longer than {limit}."),
             Refusal::MethodNotAllowed(method) => format!("HTTP {method} not allowed"),
             Refusal::NoSuchPath => "The requested path does not exist.".into(),
-            Refusal::NotServed(what) => format!("This emulator does not serve {what} yet."),
-            Refusal::SecretNotFound(id) => format!(
-                "A secret with (name/id) {id} was not found in this key vault. If you recently deleted this secret you may be able to recover it \
-                 using the correct recovery command. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182"
-            ),
-            Refusal::DeletedSecretNotFound(name) => format!("Deleted Secret not found: {name}"),
-            Refusal::SecretDisabled => "Operation get is not allowed on a disabled secret.".into(),
-            Refusal::DeletedButRecoverable(name) => format!(
-                "Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the secret can only \
-                 be recovered or purged."
-            ),
+            Refusal::UnknownAlgorithm(name) => format!("Property alg has invalid value {name}\r\n"),
+            Refusal::Malformed(reason) => format!("The parameter is incorrect.\r\n {reason}."),
+            Refusal::Import(reason) => {
+                format!(
+                    "The specified X.509 certificate content can not be read. Please check if certificate is in valid PKCS#12 or PEM format. ({reason})"
+                )
+            }
+            Refusal::NotFound(kind, id) => words::not_found(*kind, id),
+            Refusal::DeletedNotFound(kind, name) => format!("Deleted {} not found: {name}", words::title(*kind)),
+            Refusal::PendingNotFound(name) => format!("Pending certificate not found: {name}"),
+            Refusal::ContactsNotFound => "Contacts not found".into(),
+            Refusal::IssuerNotFound(name) => format!("Issuer not found: {name}"),
+            Refusal::Disabled(kind, operation) => format!("Operation {operation} is not allowed on a disabled {}.", kind.noun()),
+            Refusal::KeyOperation(operation) => format!("Operation {operation} is not permitted on this key."),
+            Refusal::KeyTime { operation, expired: true } => format!("Operation {operation} is not allowed on an expired key."),
+            Refusal::KeyTime { operation, expired: false } => format!("Operation {operation} is not allowed on a key that is not yet valid."),
+            Refusal::Managed(kind, operation) => {
+                format!("Operation {operation} is not allowed on a {} that belongs to a certificate: use the certificate.", kind.noun())
+            }
+            Refusal::MergeForbidden(issuer) => format!("Merge is forbidden on pending object created with issuer : {issuer} while it is in progess."),
+            Refusal::NotInProgress => "The pending certificate is not in progress.".into(),
+            Refusal::DeletedButRecoverable(kind, name) => words::deleted_but_recoverable(*kind, name),
+            Refusal::RestoreConflict(kind, id) => words::restore_conflict(*kind, id),
+            Refusal::NameTaken(kind, name) => format!("A {} with the name {name} exists that belongs to no certificate.", kind.noun()),
+            Refusal::PendingInProgress => {
+                "A new key vault certificate can not be created or imported while a pending key vault certificate's status is inProgress.".into()
+            }
             Refusal::Scripted(status) => format!("The emulator was told to answer {}.", status.as_u16()),
         }
     }
 }
 
-impl Why {
-    fn code(&self) -> &'static str {
-        match self {
-            Why::Permission { words: RefusalWords::Rbac, .. } => "ForbiddenByRbac",
-            Why::Permission { words: RefusalWords::Policy, .. } => "ForbiddenByPolicy",
-            Why::Permission { words: RefusalWords::Denied, .. } => "AccessDenied",
-            Why::Firewall { .. } => "ForbiddenByFirewall",
-            Why::Connection => "ForbiddenByConnection",
-        }
+fn not_found(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Secret => "SecretNotFound",
+        ObjectKind::Certificate => "CertificateNotFound",
+        ObjectKind::Key => "KeyNotFound",
     }
 }
 
-impl Forbidden {
-    fn message(&self) -> String {
-        let Forbidden { caller, issuer, vault, .. } = self;
-        match &self.why {
-            Why::Permission { words: RefusalWords::Rbac, action: Action { kind, rbac, object, .. } } => format!(
-                "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions were changed \
-                 recently, please observe propagation time.\r\nCaller: {caller};iss={issuer}\r\nAction: 'Microsoft.KeyVault/vaults/{}/{rbac}'\r\nResource: \
-                 '/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/emulator/providers/microsoft.keyvault/vaults/{vault}{object}'\r\n\
-                 Assignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: 'DeniedWithNoValidRBAC' \r\nVault: {vault};location=westus2\r\n",
-                kind.collection()
-            ),
-            Why::Permission { words: RefusalWords::Policy | RefusalWords::Denied, action: Action { kind, verb, .. } } => format!(
-                "The user, group or application '{caller};numgroups=0;iss={issuer}' does not have {} {verb} permission on key vault \
-                 '{vault};location=westus2'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287",
-                kind.collection()
-            ),
-            Why::Firewall { address } => format!(
-                "Client address is not authorized and caller is not a trusted service.\r\nClient address: {address}\r\nCaller: \
-                 {caller};iss={issuer}\r\nVault: {vault};location=westus2"
-            ),
-            Why::Connection => format!(
-                "Public network access is disabled and request is not from a trusted service nor via an approved private link.\r\nCaller: \
-                 {caller};iss={issuer}\r\nVault: {vault};location=westus2"
-            ),
-        }
+fn disabled(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Secret => "SecretDisabled",
+        ObjectKind::Certificate => "CertificateDisabled",
+        ObjectKind::Key => "KeyDisabled",
     }
 }

@@ -1,73 +1,65 @@
-//! The secrets of one vault, in memory: versions, soft delete, no HTTP.
+//! The objects of one kind of one vault, in memory: versions, soft delete, no HTTP.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::emulator::config::SecretSeed;
-use crate::emulator::ids;
-use crate::names::ObjectName;
-use crate::secret::SecretValue;
+use crate::names::{ObjectKind, ObjectName};
 
 use super::limits::RECOVERABLE_DAYS;
+use super::properties::Properties;
 use super::refusal::Refusal;
 
-/// One version of a secret.
-#[derive(Clone)]
-pub(super) struct Version {
+/// What one version of an object holds.
+pub(super) trait Content {
+    const KIND: ObjectKind;
+
+    /// Whether the version can stand for the whole object. A certificate that nobody has signed yet cannot, where there is another one.
+    fn is_ready(&self) -> bool {
+        true
+    }
+}
+
+/// One version of an object.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Version<C> {
     /// 32 hexadecimal digits.
     pub(super) id: String,
-    pub(super) value: SecretValue,
-    pub(super) content_type: Option<String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) enabled: bool,
     pub(super) nbf: Option<i64>,
     pub(super) exp: Option<i64>,
     pub(super) created: u64,
     pub(super) updated: u64,
+    pub(super) content: C,
 }
 
-/// A secret: its versions, oldest first, never none.
-#[derive(Clone)]
-pub(super) struct Secret {
+/// An object: its versions, oldest first, never none.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Object<C> {
     /// As it was first written.
     pub(super) name: ObjectName,
-    pub(super) versions: Vec<Version>,
+    pub(super) versions: Vec<Version<C>>,
 }
 
-/// A secret that can still be recovered.
-pub(super) struct Deleted {
-    pub(super) secret: Secret,
+/// An object and the version of it that is meant.
+pub(super) type Found<'s, C> = (&'s Object<C>, &'s Version<C>);
+
+/// An object that can still be recovered.
+pub(super) struct Deleted<C> {
+    pub(super) object: Object<C>,
     pub(super) date: u64,
 }
 
-impl Deleted {
+impl<C> Deleted<C> {
     pub(super) fn purge_date(&self) -> u64 {
         self.date + RECOVERABLE_DAYS * 24 * 3600
     }
 }
 
-/// What a caller may set beside the value; absent fields stay as they are.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Properties {
-    pub(super) content_type: Option<String>,
-    pub(super) tags: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    pub(super) attributes: Attributes,
-}
-
-/// The settable attributes.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(super) struct Attributes {
-    pub(super) enabled: Option<bool>,
-    pub(super) nbf: Option<i64>,
-    pub(super) exp: Option<i64>,
-}
-
 /// Names are compared without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(String);
+pub(super) struct Key(String);
 
 impl From<&ObjectName> for Key {
     fn from(name: &ObjectName) -> Key {
@@ -75,145 +67,135 @@ impl From<&ObjectName> for Key {
     }
 }
 
-/// All secrets of a vault, in the order of their names.
-#[derive(Default)]
-pub(super) struct SecretStore {
-    live: BTreeMap<Key, Secret>,
-    deleted: BTreeMap<Key, Deleted>,
+/// All objects of a kind, in the order of their names.
+pub(super) struct Store<C> {
+    live: BTreeMap<Key, Object<C>>,
+    deleted: BTreeMap<Key, Deleted<C>>,
 }
 
-impl SecretStore {
-    pub(super) fn seeded(seeds: Vec<SecretSeed>, now: u64) -> SecretStore {
-        let mut store = SecretStore::default();
-        for seed in seeds {
-            let attributes = Attributes { enabled: Some(seed.enabled), nbf: None, exp: None };
-            let properties = Properties { content_type: seed.content_type, tags: Some(seed.tags), attributes };
-            store.add_version(seed.name, Version::new(seed.value, properties, now));
-        }
-        store
+impl<C> Default for Store<C> {
+    fn default() -> Store<C> {
+        Store { live: BTreeMap::new(), deleted: BTreeMap::new() }
+    }
+}
+
+impl<C: Content> Store<C> {
+    /// Refuses a name that a deleted object holds.
+    pub(super) fn free(&self, name: &ObjectName) -> Result<(), Refusal> {
+        let taken = self.deleted.contains_key(&Key::from(name));
+        if taken { Err(Refusal::DeletedButRecoverable(C::KIND, name.to_string())) } else { Ok(()) }
     }
 
-    /// Adds a version, and the secret if it is new.
-    pub(super) fn set(&mut self, name: ObjectName, value: SecretValue, properties: Properties, now: u64) -> Result<(&Secret, &Version), Refusal> {
-        if self.deleted.contains_key(&Key::from(&name)) {
-            return Err(Refusal::DeletedButRecoverable(name.to_string()));
-        }
-        let secret = self.add_version(name, Version::new(value, properties, now));
-        Ok((secret, secret.latest()))
-    }
-
-    fn add_version(&mut self, name: ObjectName, version: Version) -> &Secret {
-        let secret = self.live.entry(Key::from(&name)).or_insert_with(|| Secret { name, versions: Vec::new() });
-        secret.versions.push(version);
-        secret
+    /// Adds a version, and the object if it is new.
+    pub(super) fn add(&mut self, name: &ObjectName, version: Version<C>) -> Result<Found<'_, C>, Refusal> {
+        self.free(name)?;
+        let object = self.live.entry(Key::from(name)).or_insert_with(|| Object { name: name.clone(), versions: Vec::new() });
+        object.versions.push(version);
+        Ok((object, &object.versions[object.versions.len() - 1]))
     }
 
     /// The version asked for, or the latest.
-    pub(super) fn get(&self, name: &ObjectName, version: Option<&str>) -> Result<(&Secret, &Version), Refusal> {
-        let found = self.live.get(&Key::from(name)).and_then(|secret| Some((secret, secret.find(version)?)));
-        found.ok_or_else(|| not_found(name, version))
+    pub(super) fn get(&self, name: &ObjectName, version: Option<&str>) -> Result<Found<'_, C>, Refusal> {
+        let object = self.live.get(&Key::from(name)).ok_or_else(|| not_found::<C>(name, version))?;
+        let index = object.index(version).ok_or_else(|| not_found::<C>(name, version))?;
+        Ok((object, &object.versions[index]))
     }
 
-    /// Changes what `properties` names of the version asked for, or of the latest.
-    pub(super) fn update(
-        &mut self,
-        name: &ObjectName,
-        version: Option<&str>,
-        properties: Properties,
-        now: u64,
-    ) -> Result<(&Secret, &Version), Refusal> {
-        let secret = self.live.get_mut(&Key::from(name)).ok_or_else(|| not_found(name, version))?;
-        let index = secret.index(version).ok_or_else(|| not_found(name, version))?;
-        secret.versions[index].apply(properties, now);
-        Ok((secret, &secret.versions[index]))
+    /// Changes the version asked for, or the latest.
+    pub(super) fn update(&mut self, name: &ObjectName, version: Option<&str>, change: impl FnOnce(&mut Version<C>)) -> Result<Found<'_, C>, Refusal> {
+        let object = self.live.get_mut(&Key::from(name)).ok_or_else(|| not_found::<C>(name, version))?;
+        let index = object.index(version).ok_or_else(|| not_found::<C>(name, version))?;
+        change(&mut object.versions[index]);
+        Ok((object, &object.versions[index]))
     }
 
-    pub(super) fn delete(&mut self, name: &ObjectName, now: u64) -> Result<&Deleted, Refusal> {
+    pub(super) fn delete(&mut self, name: &ObjectName, now: u64) -> Result<&Deleted<C>, Refusal> {
         let key = Key::from(name);
-        let secret = self.live.remove(&key).ok_or_else(|| not_found(name, None))?;
-        Ok(self.deleted.entry(key).insert_entry(Deleted { secret, date: now }).into_mut())
+        let object = self.live.remove(&key).ok_or_else(|| not_found::<C>(name, None))?;
+        Ok(self.deleted.entry(key).insert_entry(Deleted { object, date: now }).into_mut())
     }
 
-    pub(super) fn get_deleted(&self, name: &ObjectName) -> Result<&Deleted, Refusal> {
-        self.deleted.get(&Key::from(name)).ok_or_else(|| Refusal::DeletedSecretNotFound(name.to_string()))
+    pub(super) fn get_deleted(&self, name: &ObjectName) -> Result<&Deleted<C>, Refusal> {
+        self.deleted.get(&Key::from(name)).ok_or_else(|| Refusal::DeletedNotFound(C::KIND, name.to_string()))
     }
 
-    pub(super) fn purge(&mut self, name: &ObjectName) -> Result<(), Refusal> {
-        self.take_deleted(name).map(drop)
+    /// Forgets a deleted object for good.
+    pub(super) fn purge(&mut self, name: &ObjectName) -> Result<Object<C>, Refusal> {
+        let deleted = self.deleted.remove(&Key::from(name)).ok_or_else(|| Refusal::DeletedNotFound(C::KIND, name.to_string()))?;
+        Ok(deleted.object)
     }
 
-    pub(super) fn recover(&mut self, name: &ObjectName) -> Result<(&Secret, &Version), Refusal> {
-        let deleted = self.take_deleted(name)?;
-        let secret = &*self.live.entry(Key::from(name)).insert_entry(deleted.secret).into_mut();
-        Ok((secret, secret.latest()))
+    pub(super) fn recover(&mut self, name: &ObjectName) -> Result<Found<'_, C>, Refusal> {
+        let object = self.purge(name)?;
+        Ok(self.live.entry(Key::from(name)).insert_entry(object).into_mut().found())
     }
 
-    fn take_deleted(&mut self, name: &ObjectName) -> Result<Deleted, Refusal> {
-        self.deleted.remove(&Key::from(name)).ok_or_else(|| Refusal::DeletedSecretNotFound(name.to_string()))
+    /// Puts a saved object back, which must be new here; `address` is what a refusal calls it.
+    pub(super) fn restore(&mut self, object: Object<C>, address: &str) -> Result<Found<'_, C>, Refusal> {
+        let key = Key::from(&object.name);
+        if self.live.contains_key(&key) || self.deleted.contains_key(&key) {
+            return Err(Refusal::RestoreConflict(C::KIND, address.to_owned()));
+        }
+        Ok(self.live.entry(key).insert_entry(object).into_mut().found())
     }
 
-    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+    pub(super) fn objects(&self) -> impl Iterator<Item = &Object<C>> {
         self.live.values()
     }
 
-    pub(super) fn deleted(&self) -> impl Iterator<Item = &Deleted> {
+    pub(super) fn deleted(&self) -> impl Iterator<Item = &Deleted<C>> {
         self.deleted.values()
     }
 
-    /// The versions of a secret, oldest first; none where there is no such secret.
-    pub(super) fn versions(&self, name: &ObjectName) -> impl Iterator<Item = (&Secret, &Version)> {
-        self.live.get(&Key::from(name)).into_iter().flat_map(|secret| secret.versions.iter().map(move |version| (secret, version)))
+    /// The versions of an object, oldest first; none where there is no such object.
+    pub(super) fn versions(&self, name: &ObjectName) -> impl Iterator<Item = Found<'_, C>> {
+        self.live.get(&Key::from(name)).into_iter().flat_map(|object| object.versions.iter().map(move |version| (object, version)))
     }
 }
 
-impl Secret {
-    pub(super) fn latest(&self) -> &Version {
-        &self.versions[self.versions.len() - 1]
+impl<C: Content> Object<C> {
+    pub(super) fn latest(&self) -> &Version<C> {
+        &self.versions[self.latest_index()]
     }
 
-    fn find(&self, version: Option<&str>) -> Option<&Version> {
-        self.index(version).map(|index| &self.versions[index])
+    /// With its latest version.
+    pub(super) fn found(&self) -> Found<'_, C> {
+        (self, self.latest())
+    }
+
+    fn latest_index(&self) -> usize {
+        self.versions.iter().rposition(|version| version.content.is_ready()).unwrap_or(self.versions.len() - 1)
     }
 
     fn index(&self, version: Option<&str>) -> Option<usize> {
         match version {
-            None => self.versions.len().checked_sub(1),
+            None => Some(self.latest_index()),
             Some(id) => self.versions.iter().position(|version| version.id.eq_ignore_ascii_case(id)),
         }
     }
 }
 
-impl Version {
-    fn new(value: SecretValue, properties: Properties, now: u64) -> Version {
-        let blank = Version {
-            id: ids::hex(),
-            value,
-            content_type: None,
-            tags: BTreeMap::new(),
-            enabled: true,
-            nbf: None,
-            exp: None,
-            created: now,
-            updated: now,
-        };
+impl<C> Version<C> {
+    pub(super) fn new(id: String, content: C, properties: Properties, now: u64) -> Version<C> {
+        let blank = Version { id, tags: BTreeMap::new(), enabled: true, nbf: None, exp: None, created: now, updated: now, content };
         let mut version = blank;
         version.apply(properties, now);
         version
     }
 
-    fn apply(&mut self, properties: Properties, now: u64) {
-        let Properties { content_type, tags, attributes: Attributes { enabled, nbf, exp } } = properties;
-        self.content_type = content_type.or(self.content_type.take());
-        if let Some(tags) = tags {
+    /// Changes what `properties` names.
+    pub(super) fn apply(&mut self, properties: Properties, now: u64) {
+        if let Some(tags) = properties.tags {
             self.tags = tags;
         }
-        self.enabled = enabled.unwrap_or(self.enabled);
-        self.nbf = nbf.or(self.nbf);
-        self.exp = exp.or(self.exp);
+        let attributes = properties.attributes.unwrap_or_default();
+        self.enabled = attributes.enabled.unwrap_or(self.enabled);
+        self.nbf = attributes.nbf.or(self.nbf);
+        self.exp = attributes.exp.or(self.exp);
         self.updated = now;
     }
 }
 
-fn not_found(name: &ObjectName, version: Option<&str>) -> Refusal {
-    Refusal::SecretNotFound(version.map_or_else(|| name.to_string(), |version| format!("{name}/{version}")))
+fn not_found<C: Content>(name: &ObjectName, version: Option<&str>) -> Refusal {
+    Refusal::NotFound(C::KIND, version.map_or_else(|| name.to_string(), |version| format!("{name}/{version}")))
 }

@@ -1,0 +1,93 @@
+//! A private key, and everything that follows from it.
+
+use rsa::traits::PublicKeyParts;
+use rsa::{BigUint, RsaPrivateKey};
+
+use super::Malformed;
+use super::curve::{Curve, EcKey};
+use super::der;
+use super::digest::Hash;
+
+/// What kind of key is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::emulator) enum KeyKind {
+    /// Bits of the modulus.
+    Rsa(usize),
+    Ec(Curve),
+}
+
+/// A private key.
+#[derive(Clone)]
+pub(in crate::emulator) enum PrivateKey {
+    Rsa(Box<RsaPrivateKey>),
+    Ec(EcKey),
+}
+
+impl PrivateKey {
+    /// Makes a new key. RSA takes its time: tenths of a second for 2048 bits, seconds for 4096.
+    pub(in crate::emulator) fn generate(kind: KeyKind) -> Result<PrivateKey, Malformed> {
+        match kind {
+            KeyKind::Ec(curve) => EcKey::generate(curve).map(PrivateKey::Ec),
+            KeyKind::Rsa(bits) => {
+                let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, bits).map_err(|_| Malformed("no RSA key of this size can be made"))?;
+                Ok(PrivateKey::Rsa(Box::new(key)))
+            }
+        }
+    }
+
+    pub(in crate::emulator) fn kind(&self) -> KeyKind {
+        match self {
+            PrivateKey::Rsa(key) => KeyKind::Rsa(key.n().bits()),
+            PrivateKey::Ec(key) => KeyKind::Ec(key.curve),
+        }
+    }
+
+    /// The SubjectPublicKeyInfo.
+    pub(in crate::emulator) fn spki(&self) -> Vec<u8> {
+        let (algorithm, key) = match self {
+            PrivateKey::Rsa(key) => (der::sequence(&[&der::oid(RSA), &der::NULL]), der::sequence(&[&integer(key.n()), &integer(key.e())])),
+            PrivateKey::Ec(key) => (der::sequence(&[&der::oid(EC), &der::oid(key.curve.oid())]), key.point().to_vec()),
+        };
+        der::sequence(&[&algorithm, &der::bits(&key)])
+    }
+
+    /// The AlgorithmIdentifier of [`PrivateKey::sign_message`].
+    pub(in crate::emulator) fn signature_algorithm(&self) -> Vec<u8> {
+        match self {
+            PrivateKey::Rsa(_) => der::sequence(&[&der::oid("1.2.840.113549.1.1.11"), &der::NULL]),
+            PrivateKey::Ec(key) => der::sequence(&[&der::oid(match key.curve {
+                Curve::P256 => "1.2.840.10045.4.3.2",
+                Curve::P384 => "1.2.840.10045.4.3.3",
+                Curve::P521 => "1.2.840.10045.4.3.4",
+            })]),
+        }
+    }
+
+    /// A signature as certificates carry it.
+    pub(in crate::emulator) fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, Malformed> {
+        match self {
+            PrivateKey::Rsa(key) => {
+                let padding = rsa::Pkcs1v15Sign::new::<rsa::sha2::Sha256>();
+                key.sign(padding, &Hash::Sha256.of(message)).map_err(|_| Malformed("this RSA key is too short to sign"))
+            }
+            PrivateKey::Ec(key) => {
+                let signature = key.sign(&key.curve.hash().of(message))?;
+                let (r, s) = signature.split_at(key.curve.size());
+                Ok(der::sequence(&[&der::integer(r), &der::integer(s)]))
+            }
+        }
+    }
+}
+
+pub(in crate::emulator) const RSA: &str = "1.2.840.113549.1.1.1";
+pub(in crate::emulator) const EC: &str = "1.2.840.10045.2.1";
+
+fn integer(number: &BigUint) -> Vec<u8> {
+    der::integer(&number.to_bytes_be())
+}
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PrivateKey({:?}, redacted)", self.kind())
+    }
+}
