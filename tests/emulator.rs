@@ -2,6 +2,10 @@
 #![cfg(feature = "emulator")]
 #![allow(clippy::unwrap_used)] // clippy exempts test functions, not the helpers beside them
 
+#[path = "emulator/certificates.rs"]
+mod certificates;
+#[path = "emulator/client_certificates.rs"]
+mod client_certificates;
 #[path = "emulator/config.rs"]
 mod config;
 #[path = "support/emulator.rs"]
