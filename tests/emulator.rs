@@ -22,6 +22,8 @@ mod process;
 mod refusals;
 #[path = "support/sdk.rs"]
 mod sdk;
+#[path = "emulator/sdk_objects.rs"]
+mod sdk_objects;
 #[path = "emulator/sdk_scenarios.rs"]
 mod sdk_scenarios;
 #[path = "emulator/secrets.rs"]
