@@ -16,6 +16,8 @@ mod entra;
 mod faults;
 #[path = "emulator/imds.rs"]
 mod imds;
+#[path = "emulator/keys.rs"]
+mod keys;
 #[path = "emulator/process.rs"]
 mod process;
 #[path = "emulator/refusals.rs"]
