@@ -52,6 +52,7 @@ def run():
         except Exception as error:  # a case may fail in any way
             failed += 1
             place = traceback.extract_tb(error.__traceback__)[-1]
-            print(f"FAILED python {function.__name__}: {type(error).__name__}: {str(error)[:600]} ({os.path.basename(place.filename)}:{place.lineno})")
+            text = " ".join(str(error).split())[:600]
+            print(f"FAILED python {function.__name__}: {type(error).__name__}: {text} ({os.path.basename(place.filename)}:{place.lineno})")
     print(f"python: {len(_cases)} cases, {failed} failed, {time.monotonic() - start:.1f} s")
     sys.exit(1 if failed else 0)
