@@ -16,6 +16,8 @@ pub mod quantity;
 pub mod secret;
 pub mod yaml;
 pub mod yaml_fields;
+#[cfg(any(feature = "webhook", feature = "agent"))]
+pub mod template;
 
 #[cfg(feature = "webhook")]
 pub mod annotations;
@@ -23,8 +25,6 @@ pub mod annotations;
 pub mod installation;
 #[cfg(feature = "webhook")]
 pub mod reference;
-#[cfg(feature = "webhook")]
-pub mod template;
 #[cfg(feature = "webhook")]
 pub mod texts;
 #[cfg(feature = "webhook")]

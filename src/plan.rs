@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::Span;
 use crate::names::{AbsolutePath, FileMode, FilePath, Guid, LogLevel, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
-use crate::property::PropertyPath;
 
 mod json;
+mod value;
+
+pub use value::{CertificatePart, Encoding, KeyFormat, PlanTemplate, Value};
 
 /// The environment variable that carries the plan.
 pub const PLAN_VARIABLE: &str = "KEYVAULT_AGENT_PLAN";
@@ -177,112 +179,6 @@ pub struct Entry {
     pub mode: FileMode,
     /// What it holds.
     pub value: Value,
-}
-
-/// What a file holds, in terms of fetched objects. Later kinds of expression are new variants.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "json::ValueJson", into = "json::ValueJson")]
-pub enum Value {
-    /// A secret's value or a part of it.
-    Object {
-        /// The [`Fetch::id`].
-        id: String,
-        /// A part of a JSON or YAML value; absent means the whole value.
-        property: Option<PropertyPath>,
-        /// How the stored text becomes bytes.
-        encoding: Encoding,
-    },
-    /// A file of a certificate.
-    Certificate {
-        /// The [`Fetch::id`] of a certificate.
-        id: String,
-        /// Which file.
-        part: CertificatePart,
-        /// The [`Fetch::id`] of the secret whose value is the password of a [`CertificatePart::Pfx`].
-        password: Option<String>,
-    },
-    /// A key's public part.
-    Key {
-        /// The [`Fetch::id`] of a key.
-        id: String,
-        /// How it is written.
-        format: KeyFormat,
-    },
-}
-
-impl Value {
-    /// What it fetches above all: messages about the value name this object.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        match self {
-            Value::Object { id, .. } | Value::Certificate { id, .. } | Value::Key { id, .. } => id,
-        }
-    }
-
-    /// Everything it uses, and which kind of object each has to be.
-    pub fn uses(&self) -> impl Iterator<Item = (&str, ObjectKind)> {
-        let (kind, password) = match self {
-            Value::Object { .. } => (ObjectKind::Secret, None),
-            Value::Certificate { password, .. } => (ObjectKind::Certificate, password.as_deref()),
-            Value::Key { .. } => (ObjectKind::Key, None),
-        };
-        std::iter::once((self.id(), kind)).chain(password.map(|id| (id, ObjectKind::Secret)))
-    }
-}
-
-/// A file of a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum CertificatePart {
-    /// Leaf and issuers as PEM, leaf first.
-    Chain,
-    /// The private key as PKCS#8 in PEM.
-    Key,
-    /// What a peer may trust, as PEM: the roots, or the topmost issuer.
-    Ca,
-    /// Key, then chain, in one PEM text.
-    Bundle,
-    /// PKCS#12.
-    Pfx,
-}
-
-/// How a public key is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum KeyFormat {
-    /// `PUBLIC KEY` as PEM.
-    #[default]
-    Pem,
-    /// A JSON Web Key.
-    Jwk,
-}
-
-/// How the text that Key Vault stores becomes bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub enum Encoding {
-    /// As it is.
-    #[default]
-    #[serde(rename = "utf-8")]
-    Utf8,
-    /// Decoded from base64.
-    #[serde(rename = "base64")]
-    Base64,
-    /// Decoded from hexadecimal digits.
-    #[serde(rename = "hex")]
-    Hex,
-}
-
-impl std::str::FromStr for Encoding {
-    type Err = crate::names::NameError;
-
-    fn from_str(text: &str) -> Result<Encoding, Self::Err> {
-        match text {
-            "utf-8" => Ok(Encoding::Utf8),
-            "base64" => Ok(Encoding::Base64),
-            "hex" => Ok(Encoding::Hex),
-            _ => Err(crate::names::NameError::new("an encoding", text, "utf-8, base64 or hex")),
-        }
-    }
 }
 
 /// Why a text is not a plan that this build can carry out.

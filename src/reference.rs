@@ -56,7 +56,7 @@ pub struct Reference {
     /// The output format, if the reference sets it.
     pub format: Option<Format>,
     /// The secret whose value is the password of a [`Format::Pfx`].
-    pub password: Option<PasswordSource>,
+    pub password: Option<NamedObject>,
     /// Whether a missing object (404) is skipped.
     pub optional: bool,
     /// Which containers get it; `None` means those of the pod's `containers` annotation.
@@ -86,24 +86,24 @@ pub enum Target {
     },
 }
 
-/// The secret that holds a password: `[VAULT/]NAME[@VERSION]`.
+/// An object beside the references, such as the secret that holds a password: `[VAULT/]NAME[@VERSION]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PasswordSource {
-    /// The vault, if it is named; `None` is the vault of what the password is for.
+pub struct NamedObject {
+    /// The vault, if it is named; for a password, `None` is the vault of what it is for.
     pub vault: Option<VaultName>,
-    /// The secret.
+    /// The object.
     pub name: ObjectName,
     /// The pinned version; `None` is the latest.
     pub version: Option<ObjectVersion>,
 }
 
-impl FromStr for PasswordSource {
+impl FromStr for NamedObject {
     type Err = NameError;
 
-    fn from_str(text: &str) -> Result<PasswordSource, NameError> {
+    fn from_str(text: &str) -> Result<NamedObject, NameError> {
         let (source, version) = text.rsplit_once('@').map_or((text, None), |(source, version)| (source, Some(version)));
         let (vault, name) = source.split_once('/').map_or((None, source), |(vault, name)| (Some(vault), name));
-        Ok(PasswordSource { vault: vault.map(str::parse).transpose()?, name: name.parse()?, version: version.map(str::parse).transpose()? })
+        Ok(NamedObject { vault: vault.map(str::parse).transpose()?, name: name.parse()?, version: version.map(str::parse).transpose()? })
     }
 }
 

@@ -1,31 +1,69 @@
 //! Templates: which objects they name, learnt without values, and what would fail later, refused now.
 //!
 //! Jinja with `${ … }` for values, `{% … %}` for blocks and `{# … #}` for comments. An object is named by a call with one literal name,
-//! such as `secret("db-password")`, so that every object is known when the pod is admitted.
+//! such as `secret("db-password")`, so that every object is known when the pod is admitted; for a renderer each such call, with the part
+//! that it picks, becomes a variable.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use minijinja::Environment;
-use minijinja::machinery::{Token, tokenize};
+use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
 
 use crate::names::ObjectKind;
+use crate::plan::{CertificatePart, Encoding, KeyFormat, Value};
+use crate::property::PropertyPath;
 
 /// A template that parses and names only what exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     references: Vec<TemplateReference>,
+    source: String,
 }
 
 /// One call that names an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateReference {
-    /// Which function was called.
-    pub kind: ObjectKind,
-    /// Its argument, as written: `name` or `vault/name`.
+    /// Its argument, as written: `[VAULT/]NAME[@VERSION]`.
     pub name: String,
     /// 1-based line of the template.
     pub line: usize,
+    /// The function that was called, and what follows the call.
+    part: Part,
+    /// Where call and part stand, in bytes.
+    span: (usize, usize),
+}
+
+/// What of an object a call stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Secret(Option<PropertyPath>),
+    Certificate(CertificatePart),
+    Key(KeyFormat),
+}
+
+impl TemplateReference {
+    /// Which function was called.
+    #[must_use]
+    pub fn kind(&self) -> ObjectKind {
+        match self.part {
+            Part::Secret(_) => ObjectKind::Secret,
+            Part::Certificate(_) => ObjectKind::Certificate,
+            Part::Key(_) => ObjectKind::Key,
+        }
+    }
+
+    /// What the call stands for, where its object is fetched as `id`.
+    #[must_use]
+    pub fn value(&self, id: &str) -> Value {
+        let id = id.to_owned();
+        match &self.part {
+            Part::Secret(property) => Value::Object { id, property: property.clone(), encoding: Encoding::Utf8 },
+            Part::Certificate(part) => Value::Certificate { id, part: *part, password: None },
+            Part::Key(format) => Value::Key { id, format: *format },
+        }
+    }
 }
 
 /// Why a template is refused, in words for the pod's author.
@@ -39,7 +77,7 @@ pub struct TemplateError {
 }
 
 /// Functions besides those that name objects.
-const FUNCTIONS: &str = "dict namespace range";
+const FUNCTIONS: &str = "dict range";
 
 const OUR_FILTERS: &str = "b64decode b64encode json properties shell urlencode";
 
@@ -58,16 +96,21 @@ impl Template {
         let refuse = |error: minijinja::Error| explain(text, &error);
         let syntax = syntax().map_err(refuse)?;
         let tokens = tokenize(text, false, syntax.clone()).collect::<Result<Vec<_>, _>>().map_err(refuse)?;
-        let tokens: Vec<_> = tokens.into_iter().map(|(token, span)| (token, usize::from(span.start_line))).collect();
         refuse_chains(&tokens)?;
         let mut environment = Environment::empty();
         environment.set_syntax(syntax);
-        let undeclared = environment.template_from_str(text).map_err(refuse)?.undeclared_variables(false);
+        let mut undeclared = environment.template_from_str(text).map_err(refuse)?.undeclared_variables(false);
+        // What a branch sets may be there after it, and is the renderer's business.
+        for window in tokens.windows(3) {
+            if let [(Token::BlockStart, _), (Token::Ident("set"), _), (Token::Ident(name), _)] = window {
+                undeclared.remove(*name);
+            }
+        }
         let mut references = Vec::new();
         for at in 0..tokens.len() {
             references.extend(Word::at(&tokens, at).map_or(Ok(None), |word| word.check(&undeclared))?);
         }
-        Ok(Template { references })
+        Ok(Template { source: with_variables(text, &references), references })
     }
 
     /// Every call that names an object, in the order written.
@@ -75,9 +118,36 @@ impl Template {
     pub fn references(&self) -> &[TemplateReference] {
         &self.references
     }
+
+    /// The template for the engine: where the reference at `index` stood, there is the variable [`Template::variable`]; lines stay.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The variable that stands for a reference.
+    #[must_use]
+    pub fn variable(index: usize) -> String {
+        format!("__value_{index}")
+    }
 }
 
-fn syntax() -> Result<SyntaxConfig, minijinja::Error> {
+fn with_variables(text: &str, references: &[TemplateReference]) -> String {
+    let (mut source, mut from) = (String::with_capacity(text.len()), 0);
+    for (index, TemplateReference { span: (start, end), .. }) in references.iter().enumerate() {
+        source.push_str(text.get(from..*start).unwrap_or_default());
+        let lines = text.get(*start..*end).unwrap_or_default().matches('\n').count();
+        let _ = write!(source, " {} {}", Template::variable(index), "\n".repeat(lines));
+        from = *end;
+    }
+    source + text.get(from..).unwrap_or_default()
+}
+
+/// The delimiters and the treatment of white space.
+///
+/// # Errors
+/// None that these delimiters can cause; the signature is the engine's.
+pub fn syntax() -> Result<SyntaxConfig, minijinja::Error> {
     SyntaxConfig::builder().variable_delimiters("${", "}").keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()
 }
 
@@ -85,14 +155,18 @@ fn syntax() -> Result<SyntaxConfig, minijinja::Error> {
 const MAX_TAG_TOKENS: usize = 400;
 const MAX_ELIFS: usize = 100;
 
-fn refuse_chains(tokens: &[(Token<'_>, usize)]) -> Result<(), TemplateError> {
+fn line_of(span: Span) -> usize {
+    usize::from(span.start_line)
+}
+
+fn refuse_chains(tokens: &[(Token<'_>, Span)]) -> Result<(), TemplateError> {
     let mut tags = tokens.split(|(token, _)| matches!(token, Token::TemplateData(_) | Token::VariableStart | Token::BlockStart));
     if let Some(tag) = tags.find(|tag| tag.len() > MAX_TAG_TOKENS) {
         let message = format!("more than {MAX_TAG_TOKENS} words in one tag: split it with {{% set %}}");
-        return Err(TemplateError { line: tag[0].1, message });
+        return Err(TemplateError { line: line_of(tag[0].1), message });
     }
     match tokens.iter().filter(|(token, _)| matches!(token, Token::Ident("elif"))).nth(MAX_ELIFS) {
-        Some((_, line)) => Err(TemplateError { line: *line, message: format!("more than {MAX_ELIFS} elif branches") }),
+        Some((_, span)) => Err(TemplateError { line: line_of(*span), message: format!("more than {MAX_ELIFS} elif branches") }),
         None => Ok(()),
     }
 }
@@ -100,15 +174,15 @@ fn refuse_chains(tokens: &[(Token<'_>, usize)]) -> Result<(), TemplateError> {
 /// An identifier with its neighbours.
 struct Word<'t> {
     text: &'t str,
-    line: usize,
-    before: &'t [(Token<'t>, usize)],
-    after: &'t [(Token<'t>, usize)],
+    span: Span,
+    before: &'t [(Token<'t>, Span)],
+    after: &'t [(Token<'t>, Span)],
 }
 
 impl<'t> Word<'t> {
-    fn at(tokens: &'t [(Token<'t>, usize)], at: usize) -> Option<Word<'t>> {
-        let (Token::Ident(text), line) = &tokens[at] else { return None };
-        Some(Word { text, line: *line, before: &tokens[..at], after: &tokens[at + 1..] })
+    fn at(tokens: &'t [(Token<'t>, Span)], at: usize) -> Option<Word<'t>> {
+        let (Token::Ident(text), span) = &tokens[at] else { return None };
+        Some(Word { text, span: *span, before: &tokens[..at], after: &tokens[at + 1..] })
     }
 
     fn check(&self, undeclared: &HashSet<String>) -> Result<Option<TemplateReference>, TemplateError> {
@@ -132,18 +206,20 @@ impl<'t> Word<'t> {
     }
 
     fn reference(&self, kind: ObjectKind) -> Result<TemplateReference, TemplateError> {
-        let (text, line) = (self.text, self.line);
+        let text = self.text;
         let name = match self.after {
-            [(Token::ParenOpen, _), (Token::Str(name), _), (Token::ParenClose, _), ..] => (*name).to_owned(),
-            [(Token::ParenOpen, _), (Token::String(name), _), (Token::ParenClose, _), ..] => name.to_string(),
-            [(Token::ParenOpen, _), ..] => {
-                return Err(self.error(format!(
-                    "{text}(…) takes one name in quotes, such as {text}(\"NAME\"): every object must be known before the pod starts"
-                )));
-            }
+            [(Token::ParenOpen, _), (name, _), (Token::ParenClose, end), rest @ ..] => literal(name).map(|name| (name, end, rest)),
+            [(Token::ParenOpen, _), ..] => None,
             _ => return Err(self.error(format!("{text} is a function: call it as {text}(\"NAME\"), or give your variable another name"))),
         };
-        Ok(TemplateReference { kind, name, line })
+        let Some((name, end, rest)) = name else {
+            return Err(
+                self.error(format!("{text}(…) takes one name in quotes, such as {text}(\"NAME\"): every object must be known before the pod starts"))
+            );
+        };
+        let (steps, end) = steps(rest, *end);
+        let part = part(kind, &steps).map_err(|problem| self.error(format!("{text}({name:?}){problem}")))?;
+        Ok(TemplateReference { name, line: line_of(self.span), part, span: (self.span.start_offset as usize, end.end_offset as usize) })
     }
 
     fn known(&self, lists: &[&str], what: &str) -> Result<(), TemplateError> {
@@ -166,8 +242,57 @@ impl<'t> Word<'t> {
     }
 
     fn error(&self, message: String) -> TemplateError {
-        TemplateError { line: self.line, message }
+        TemplateError { line: line_of(self.span), message }
     }
+}
+
+fn literal(token: &Token<'_>) -> Option<String> {
+    if let Token::Str(text) = token {
+        return Some((*text).to_owned());
+    }
+    if let Token::String(text) = token { Some(text.to_string()) } else { None }
+}
+
+/// The literal steps that follow a call, as in `.hosts[0]["a b"]`, and where they end.
+fn steps(mut rest: &[(Token<'_>, Span)], mut end: Span) -> (Vec<String>, Span) {
+    let mut steps = Vec::new();
+    loop {
+        let (step, last, tail) = match rest {
+            [(Token::Dot, _), (Token::Ident(step), last), tail @ ..] => ((*step).to_owned(), last, tail),
+            [(Token::Dot, _), (Token::Int(step), last), tail @ ..]
+            | [(Token::BracketOpen, _), (Token::Int(step), _), (Token::BracketClose, last), tail @ ..] => (step.to_string(), last, tail),
+            [(Token::BracketOpen, _), (step, _), (Token::BracketClose, last), tail @ ..] => match literal(step) {
+                Some(step) => (step, last, tail),
+                None => return (steps, end),
+            },
+            _ => return (steps, end),
+        };
+        steps.push(step);
+        (rest, end) = (tail, *last);
+    }
+}
+
+fn part(kind: ObjectKind, steps: &[String]) -> Result<Part, String> {
+    let step = (steps.len() == 1).then(|| steps[0].as_str());
+    match (kind, step) {
+        (ObjectKind::Secret, _) => property(steps).map(Part::Secret),
+        (ObjectKind::Certificate, Some("crt")) => Ok(Part::Certificate(CertificatePart::Chain)),
+        (ObjectKind::Certificate, Some("key")) => Ok(Part::Certificate(CertificatePart::Key)),
+        (ObjectKind::Certificate, Some("ca")) => Ok(Part::Certificate(CertificatePart::Ca)),
+        (ObjectKind::Certificate, Some("bundle")) => Ok(Part::Certificate(CertificatePart::Bundle)),
+        (ObjectKind::Certificate, _) => Err(" is no text by itself: write .crt, .key, .ca or .bundle after it".to_owned()),
+        (ObjectKind::Key, Some("pem")) => Ok(Part::Key(KeyFormat::Pem)),
+        (ObjectKind::Key, Some("jwk")) => Ok(Part::Key(KeyFormat::Jwk)),
+        (ObjectKind::Key, None) if steps.is_empty() => Ok(Part::Key(KeyFormat::Pem)),
+        (ObjectKind::Key, _) => Err(" is followed by .pem or .jwk, or by nothing".to_owned()),
+    }
+}
+
+fn property(steps: &[String]) -> Result<Option<PropertyPath>, String> {
+    let is_plain = |step: &&String| step.parse::<PropertyPath>().is_ok_and(|path| path.steps() == [step.as_str()]);
+    let quoted = |step: &String| if is_plain(&step) { step.clone() } else { format!("\"{step}\"") };
+    let path = steps.iter().map(quoted).collect::<Vec<_>>().join(".");
+    if steps.is_empty() { Ok(None) } else { path.parse().map(Some).map_err(|error| format!(": {error}")) }
 }
 
 const SHELL: &str = "If it is meant for a shell, as in ${HOME}, put that part between {% raw %} and {% endraw %}";
@@ -202,7 +327,7 @@ mod tests {
 
     fn found(text: &str) -> Vec<String> {
         let template = Template::parse(text).unwrap();
-        template.references().iter().map(|reference| format!("{} {} {}", reference.line, reference.kind.noun(), reference.name)).collect()
+        template.references().iter().map(|reference| format!("{} {} {}", reference.line, reference.kind().noun(), reference.name)).collect()
     }
 
     #[test]
@@ -210,13 +335,14 @@ mod tests {
         for (text, references) in [
             ("plain {{ helm }} $HOME $(x) $1", &[][..]),
             ("password=${ secret(\"db-password\") }\n", &["1 secret db-password"]),
-            ("${secret('a')|shell}\n\n${ certificate(\"v/tls\") }${ key('k\\u0031') }", &["1 secret a", "3 certificate v/tls", "3 key k1"]),
+            ("${secret('a')|shell}\n\n${ certificate(\"v/tls\").crt }${ key('k\\u0031') }", &["1 secret a", "3 certificate v/tls", "3 key k1"]),
             ("{% if secret('a') == 'x' %}\n{% set s = secret('b') | upper | trim %}${ s }\n{% endif %}", &["1 secret a", "2 secret b"]),
             ("{% for n in [secret('a'), secret('a')] %}${ loop.index }${ loop.cycle(1, 2) }${ n }{% endfor %}", &["1 secret a", "1 secret a"]),
             ("{% macro m(x, y=1) %}${ x ~ y }{% endmacro %}${ m(secret('a'), y=secret('b')) }", &["1 secret a", "1 secret b"]),
             ("{% filter upper %}${ dict(key=secret('a')).key }{% endfilter %}", &["1 secret a"]),
+            ("{% if 1 %}{% set x = secret('a') %}{% else %}{% set x = 2 %}{% endif %}${ x }", &["1 secret a"]),
             ("{# ${ secret('a') } #}{% raw %}${HOME} ${ secret(x) }{% endraw %}", &[]),
-            ("${ secret('a') is not startingwith('x') and 1 is odd }{% set ns = namespace(n=range(3)) %}${ ns.n }", &["1 secret a"]),
+            ("${ secret('a') is not startingwith('x') and 1 is odd }${ range(3) | sum }", &["1 secret a"]),
         ] {
             assert_eq!(found(text), references, "{text}");
         }

@@ -11,5 +11,7 @@ mod files;
 mod identities;
 #[path = "agent/network.rs"]
 mod network;
+#[path = "agent/templates.rs"]
+mod templates;
 #[path = "agent/world.rs"]
 mod world;

@@ -123,6 +123,7 @@ fn asking() -> impl Strategy<Value = Map<String, Value>> {
         ("agent-resources", "{limits: {memory: 8Mi}}"),
         ("agent-log-level", "debug"),
         ("refresh", "off"),
+        ("templates", "app.env: P=${ secret(\"payments/p\") | shell } $(HOME)\nx/y: ${ certificate(\"payments/c\").crt }\n"),
         ("inject", "true"),
         ("status", "forged"),
         ("warnings", "forged"),
@@ -322,6 +323,8 @@ fn hostile_annotations_are_answered_soon() {
         many("{% if a %}"),
         many("&a "),
         many("- [a]\n"),
+        format!("a: {}", many("${key('k')}")),
+        format!("a: {}", (0..14_000).map(|number| format!("${{key('k{number}')}}")).collect::<String>()),
     ];
     let containers: Vec<Value> = (0..500).map(|number| json!({ "name": format!("container-{number}") })).collect();
     for key in keys().into_iter().filter(|key| *key != "inject") {

@@ -131,8 +131,11 @@ fn render<'p>(plan: &'p Plan, values: &Values<'_>) -> Result<Vec<View<'p>>, Vec<
 }
 
 fn unfit(plan: &Plan, entry: &plan::Entry, error: &format::FormatError) -> Problem {
-    let object = plan.fetch.iter().find(|fetch| fetch.id == entry.value.id()).map_or_else(|| entry.file.to_string(), |fetch| label(&fetch.object));
-    Problem { object, failure: Failure::new(Class::Format, format!("file {}: {error}", entry.file)) }
+    let id = error.id().or(entry.value.id());
+    match plan.fetch.iter().find(|fetch| Some(fetch.id.as_str()) == id) {
+        Some(fetch) => Problem { object: label(&fetch.object), failure: Failure::new(Class::Format, format!("file {}: {error}", entry.file)) },
+        None => Problem { object: format!("file {}", entry.file), failure: Failure::new(Class::Format, error.to_string()) },
+    }
 }
 
 /// Stages every directory before the first one changes.

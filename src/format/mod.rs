@@ -3,11 +3,13 @@
 mod certificate;
 mod der;
 mod encoding;
+mod filters;
 mod pem;
 mod pkcs12;
 mod private_key;
 mod property;
 mod public_key;
+mod template;
 mod x509;
 
 use std::collections::HashMap;
@@ -17,9 +19,11 @@ pub use pem::PemError;
 pub use pkcs12::Pkcs12Error;
 pub use public_key::{Key, KeyError};
 
+use crate::names::ObjectKind;
 use crate::plan::{CertificatePart, Encoding, KeyFormat, Value};
 use crate::property::PropertyPath;
 use crate::secret::SecretValue;
+use crate::template::TemplateError;
 use crate::vault::{Secret, Stored, StoredCertificate};
 
 /// A fetched object that has been read: what it is made of is known.
@@ -111,6 +115,54 @@ pub enum FormatError {
         /// The property.
         path: PropertyPath,
     },
+    /// Bytes where a template needs text.
+    #[error("the value is not UTF-8 text")]
+    NotText,
+    /// A template that no webhook of this version lets through.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A template that names an object beside the plan.
+    #[error("line {line}: {}({name:?}) is not in the plan: use the agent image that the webhook was released with", kind.noun())]
+    Unplanned {
+        /// 1-based line of the template.
+        line: usize,
+        /// The function.
+        kind: ObjectKind,
+        /// Its argument.
+        name: String,
+    },
+    /// An object that a template names and that has not what it wants.
+    #[error("line {line}: {error}")]
+    Within {
+        /// 1-based line of the template.
+        line: usize,
+        /// The object's [`Fetch::id`](crate::plan::Fetch::id).
+        id: String,
+        /// What is wrong with it.
+        error: Box<FormatError>,
+    },
+    /// An object that has not the part that a template names.
+    #[error("{0}")]
+    NoPart(&'static str),
+    /// A template that cannot be rendered as a whole.
+    #[error("the template cannot be rendered: {0}")]
+    Unrendered(&'static str),
+    /// A line of a template that cannot be rendered.
+    #[error("line {line}: {reason}")]
+    Render {
+        /// 1-based line of the template.
+        line: usize,
+        /// Never a value.
+        reason: &'static str,
+    },
+}
+
+impl FormatError {
+    /// The [`Fetch::id`](crate::plan::Fetch::id) of the object that it is about, if the file's own does not say so.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        if let FormatError::Within { id, .. } = self { Some(id) } else { None }
+    }
 }
 
 /// What `value` stands for.
@@ -118,7 +170,10 @@ pub enum FormatError {
 /// # Errors
 /// An object's value does not have the encoding, the property or the form that the plan says.
 pub fn render(value: &Value, values: &Values<'_>) -> Result<Rendered, FormatError> {
-    match (value, values.get(value.id())) {
+    if let Value::Template(template) = value {
+        return template::render(template, values).map(Rendered::File);
+    }
+    match (value, value.id().and_then(|id| values.get(id))) {
         (Value::Object { property, encoding, .. }, Some(Object::Secret(secret))) => {
             of_secret(secret, property.as_ref(), *encoding).map(Rendered::File)
         }

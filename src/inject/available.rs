@@ -6,7 +6,6 @@ use super::findings::Findings;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Feature {
     Env,
-    Templates,
     Select,
     Refresh,
     OnChange,
@@ -22,7 +21,6 @@ pub(super) fn require(feature: Feature, place: &str, findings: &mut Findings) {
 pub(super) fn not_yet(feature: Feature) -> String {
     let until_then = match feature {
         Feature::Env => "take the values from files: name the secrets under secrets",
-        Feature::Templates => "let the program read the single files: name the secrets under secrets",
         Feature::Select => "name the secrets one by one",
         Feature::Refresh => "write off on the pod: files are fetched once, at its start",
         Feature::OnChange => "write none: files do not change while the pod runs",

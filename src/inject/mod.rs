@@ -17,6 +17,7 @@ mod reserved;
 mod resources;
 mod settings;
 mod sources;
+mod templates;
 mod views;
 
 use crate::annotations::{Annotations, Key};

@@ -6,9 +6,8 @@ use super::identity::SignIn;
 use super::settings::{Content, FileReference, Settings};
 use super::views::Views;
 use crate::config::Config;
-use crate::names::{AbsolutePath, FileMode, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
-use crate::plan::{Directory, Entry, Fetch, MAX_PLAN_BYTES, Object, Plan, PlanCloud, Value};
-use crate::reference::{Reference, Target};
+use crate::names::{AbsolutePath, FileMode, FilePath, ObjectKind, VaultUrl};
+use crate::plan::{Directory, Entry, Fetch, MAX_PLAN_BYTES, Object, Plan, PlanCloud, PlanTemplate, Value};
 use crate::texts::BindingName;
 
 /// A plan with everything that is derived from it.
@@ -43,6 +42,11 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, sign_in: Option<SignI
         too_long(settings, &format!("{entries} files"), &format!("{MAX_ENTRIES}"), findings);
         return None;
     }
+    let texts: usize = views.views.iter().flat_map(|view| &view.files).flat_map(|file| &settings.files[*file].files).map(length).sum();
+    if texts > MAX_PLAN_BYTES {
+        too_long(settings, &format!("{texts} bytes"), &format!("{MAX_PLAN_BYTES}"), findings);
+        return None;
+    }
     let SignIn { identity, credential, binding } = sign_in?;
     let mut plan = Plan::new(cloud(settings, config), identity, settings.deadline);
     plan.extra_ca.clone_from(&config.agent.extra_ca);
@@ -66,6 +70,11 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, sign_in: Option<SignI
     })
 }
 
+/// What a file surely adds to the plan: the text of a template, which each of its views carries.
+fn length((_, content): &(FilePath, Content)) -> usize {
+    if let Content::Template(text, _) = content { text.len() } else { 0 }
+}
+
 fn too_long(settings: &Settings, length: &str, most: &str, findings: &mut Findings) {
     let mut annotations: Vec<String> = settings.files.iter().map(|file| file.key.annotation()).collect();
     annotations.dedup();
@@ -81,7 +90,7 @@ fn cloud(settings: &Settings, config: &Config) -> PlanCloud {
     // The agent knows the resource's domain only; the suffix of a private cloud may be another.
     let is_outside = |vault: &VaultUrl| !vault.host().strip_suffix(domain).is_some_and(|name| name.ends_with('.'));
     let is_named = |vault: &VaultUrl| !cloud.is_vault(vault) || (cloud.verify_challenge && is_outside(vault));
-    let vaults = settings.files.iter().flat_map(|file| std::iter::once(&file.vault).chain(file.password.as_ref().map(|(vault, _)| vault)));
+    let vaults = settings.files.iter().flat_map(|file| &file.objects).map(|source| &source.object.vault);
     let mut allowed: Vec<String> = vaults.filter(|vault| is_named(vault)).map(VaultUrl::authority).collect();
     allowed.sort();
     allowed.dedup();
@@ -93,39 +102,12 @@ fn cloud(settings: &Settings, config: &Config) -> PlanCloud {
     }
 }
 
-fn named(reference: &FileReference) -> Option<(&ObjectName, Option<&ObjectVersion>)> {
-    match &reference.reference.target {
-        Target::Object { name, version, .. } => Some((name, version.as_ref())),
-        Target::Select { .. } => None,
-    }
-}
-
-/// The fetches of a reference.
-#[derive(Clone, Debug, Default)]
-struct Ids {
-    object: String,
-    password: Option<String>,
-}
-
-/// Adds each object once and says, for each reference, which fetches it comes from.
-fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<Ids> {
+/// Adds each object once and says, for each reference, which fetches it is made of.
+fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<Vec<String>> {
     let is_given = |index: usize| views.views.iter().any(|view| view.gives(index));
-    let mut ids = vec![Ids::default(); settings.files.len()];
+    let mut ids = vec![Vec::new(); settings.files.len()];
     for (index, file) in settings.files.iter().enumerate().filter(|(index, _)| is_given(*index)) {
-        let Some((name, version)) = named(file) else { continue };
-        let object = |vault: &VaultUrl, name: &ObjectName, version: Option<&ObjectVersion>, optional| Object {
-            vault: vault.clone(),
-            name: name.clone(),
-            version: version.cloned(),
-            optional,
-        };
-        ids[index] = Ids {
-            object: fetch(plan, file.kind, object(&file.vault, name, version, file.reference.optional)),
-            password: file
-                .password
-                .as_ref()
-                .map(|(vault, source)| fetch(plan, ObjectKind::Secret, object(vault, &source.name, source.version.as_ref(), false))),
-        };
+        ids[index] = file.objects.iter().map(|source| fetch(plan, source.kind, source.object.clone())).collect();
     }
     ids
 }
@@ -149,17 +131,24 @@ fn fetch(plan: &mut Plan, kind: ObjectKind, object: Object) -> String {
     id
 }
 
-fn entries_of<'f>(file: &'f FileReference, ids: &'f Ids, settings: &'f Settings, mode: FileMode) -> impl Iterator<Item = Entry> + 'f {
-    let mode = file.reference.mode.or(settings.file_mode).unwrap_or(mode);
-    file.files.iter().map(move |(path, content)| Entry { file: path.clone(), mode, value: value(*content, &file.reference, ids) })
+fn entries_of<'f>(file: &'f FileReference, ids: &'f [String], settings: &'f Settings, mode: FileMode) -> impl Iterator<Item = Entry> + 'f {
+    let mode = file.mode.or(settings.file_mode).unwrap_or(mode);
+    file.files.iter().map(move |(path, content)| Entry { file: path.clone(), mode, value: value(content, file, ids) })
 }
 
-fn value(content: Content, reference: &Reference, ids: &Ids) -> Value {
-    let id = ids.object.clone();
+fn value(content: &Content, file: &FileReference, ids: &[String]) -> Value {
+    let id = ids.first().cloned().unwrap_or_default();
     match content {
-        Content::Secret => Value::Object { id, property: reference.property.clone(), encoding: reference.encoding },
-        Content::Certificate(part) => Value::Certificate { id, part, password: ids.password.clone() },
-        Content::Key(format) => Value::Key { id, format },
+        Content::Secret(property, encoding) => Value::Object { id, property: property.clone(), encoding: *encoding },
+        Content::Certificate(part) => Value::Certificate { id, part: *part, password: ids.get(1).cloned() },
+        Content::Key(format) => Value::Key { id, format: *format },
+        Content::Template(text, names) => {
+            let mut template = PlanTemplate { text: text.clone(), ..PlanTemplate::default() };
+            for ((name, id), source) in names.iter().zip(ids).zip(&file.objects) {
+                template.name(source.kind, name.clone(), id.clone());
+            }
+            Value::Template(template)
+        }
     }
 }
 

@@ -4,15 +4,15 @@ use super::available::{Feature, not_yet, require};
 use super::findings::Findings;
 use super::planning::MAX_ENTRIES;
 use super::sources::Sources;
+use super::templates::{self, TemplateFile, TemplateObject};
 use crate::annotations::Key;
 use crate::config::{Config, Deadline, MountPath, Refresh, Resources};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, NameError, ObjectKind, VaultUrl};
-use crate::plan::{CertificatePart, KeyFormat};
-use crate::reference::{self, Destination, Format, Grammar, PasswordSource, Reference, Target, VaultLocator};
-use crate::template::Template;
+use crate::plan::{CertificatePart, Encoding, KeyFormat, Object};
+use crate::property::PropertyPath;
+use crate::reference::{self, Destination, Format, Grammar, NamedObject, Reference, Target, VaultLocator};
 use crate::texts::{EnvDelivery, Image, OnChange};
-use crate::yaml::{Kind, Node};
 
 /// The answers to every question that annotations can put, but for the identity.
 #[derive(Debug)]
@@ -31,32 +31,42 @@ pub(super) struct Settings {
     pub(super) log_level: LogLevel,
 }
 
-/// A reference with its vault's address and its files settled.
+/// A reference or template with its vaults' addresses and its files settled.
 #[derive(Debug)]
 pub(super) struct FileReference {
     /// The annotation it stands in.
     pub(super) key: Key,
-    pub(super) kind: ObjectKind,
-    pub(super) vault: VaultUrl,
+    /// Where in the annotation, in words.
+    pub(super) label: String,
+    /// What it is made of: the reference's object, and the secret of a PFX's password; or all that a template names.
+    pub(super) objects: Vec<ObjectSource>,
     /// More than one for the folder of a certificate.
     pub(super) files: Vec<(FilePath, Content)>,
-    /// Vault and secret of a PFX's password.
-    pub(super) password: Option<(VaultUrl, PasswordSource)>,
-    pub(super) reference: Reference,
+    pub(super) mode: Option<FileMode>,
+    pub(super) containers: Option<Vec<ContainerName>>,
+}
+
+/// An object with its vault's address settled.
+#[derive(Debug)]
+pub(super) struct ObjectSource {
+    pub(super) kind: ObjectKind,
+    pub(super) object: Object,
 }
 
 /// What a file of a reference holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    Secret,
+    Secret(Option<PropertyPath>, Encoding),
     Certificate(CertificatePart),
     Key(KeyFormat),
+    /// The text, and what stands between its quotes for each of the objects.
+    Template(String, Vec<String>),
 }
 
 impl FileReference {
     /// Where it stands, in words.
     pub(super) fn place(&self) -> String {
-        place(self.key, &self.reference)
+        format!("annotation {}: {}", self.key.annotation(), self.label)
     }
 }
 
@@ -129,25 +139,34 @@ fn files(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Vec
             all.extend(references.into_iter().map(|reference| (key, grammar, reference)));
         }
     }
-    let default = default_vault(&all, sources, config, findings);
-    all.into_iter().filter_map(|(key, grammar, reference)| file_reference(key, grammar, reference, default.as_ref(), config, findings)).collect()
+    let templates = templates::read(sources, findings);
+    let default = default_vault(&all, &templates, sources, config, findings);
+    let vaults = Vaults { default, config };
+    let references: Vec<FileReference> =
+        all.into_iter().filter_map(|(key, grammar, reference)| file_reference(key, grammar, reference, &vaults, findings)).collect();
+    let templates = templates.into_iter().filter_map(|template| template_reference(template, &vaults, findings));
+    references.into_iter().chain(templates).collect()
 }
 
 /// The vault of references that name none. A bad one of the pod is wrong even if no reference needs it; one of the Namespace hurts nobody else.
-fn default_vault(references: &[(Key, Grammar, Reference)], sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Option<VaultUrl> {
+fn default_vault(
+    references: &[(Key, Grammar, Reference)],
+    templates: &[TemplateFile],
+    sources: &Sources<'_>,
+    config: &Config,
+    findings: &mut Findings,
+) -> Option<VaultUrl> {
     let needs = |(_, _, reference): &&(Key, Grammar, Reference)| matches!(&reference.target, Target::Object { vault: None, .. });
-    let first = references.iter().find(needs);
+    let first = references.iter().find(needs).map(|(key, _, reference)| place(*key, reference));
+    let needs = |template: &&TemplateFile| template.objects.iter().any(|object| object.object.vault.is_none());
+    let first = first.or_else(|| templates.iter().find(needs).map(TemplateFile::place));
     let problems = findings.count();
     let vault = match first {
         Some(_) => sources.get(Key::Vault, findings).or_else(|| config.defaults.vault.clone()),
         None => sources.of_pod(Key::Vault, findings),
     };
-    if let (None, Some((key, _, first)), true) = (&vault, first, findings.count() == problems) {
-        findings.absence(format!(
-            "{}: no vault is named: write VAULT/NAME, or set {} on the pod or its Namespace",
-            place(*key, first),
-            Key::Vault.annotation()
-        ));
+    if let (None, Some(first), true) = (&vault, first, findings.count() == problems) {
+        findings.absence(format!("{first}: no vault is named: write VAULT/NAME, or set {} on the pod or its Namespace", Key::Vault.annotation()));
     }
     config.vault_address(&vault?).map_err(|problem| sources.problem(Key::Vault, &problem, findings)).ok()
 }
@@ -157,45 +176,68 @@ fn nowhere() -> Option<VaultUrl> {
     "https://vault.invalid".parse().ok()
 }
 
-fn file_reference(
-    key: Key,
-    grammar: Grammar,
-    reference: Reference,
-    default: Option<&VaultUrl>,
-    config: &Config,
-    findings: &mut Findings,
-) -> Option<FileReference> {
+/// From what annotations name to addresses.
+struct Vaults<'a> {
+    default: Option<VaultUrl>,
+    config: &'a Config,
+}
+
+impl Vaults<'_> {
+    fn of(&self, vault: Option<&VaultLocator>, place: &str, findings: &mut Findings) -> Option<VaultUrl> {
+        match vault {
+            Some(vault) => self.config.vault_address(vault).map_err(|problem| findings.problem(format!("{place}: {problem}"))).ok(),
+            None => self.default.clone(),
+        }
+        .or_else(nowhere)
+    }
+
+    fn named(&self, kind: ObjectKind, named: NamedObject, place: &str, findings: &mut Findings) -> Option<ObjectSource> {
+        let vault = self.of(named.vault.map(VaultLocator::Name).as_ref(), place, findings)?;
+        Some(ObjectSource { kind, object: Object { vault, name: named.name, version: named.version, optional: false } })
+    }
+}
+
+fn file_reference(key: Key, grammar: Grammar, reference: Reference, vaults: &Vaults<'_>, findings: &mut Findings) -> Option<FileReference> {
     let place = place(key, &reference);
-    let Target::Object { vault, name, .. } = &reference.target else {
+    let Target::Object { vault, name, version } = &reference.target else {
         require(Feature::Select, &place, findings);
         return None;
     };
-    let mut address = |vault: &VaultLocator| config.vault_address(vault).map_err(|problem| findings.problem(format!("{place}: {problem}"))).ok();
-    let vault = match vault {
-        Some(vault) => address(vault),
-        None => default.cloned(),
+    let vault = vaults.of(vault.as_ref(), &place, findings)?;
+    let object = Object { vault: vault.clone(), name: name.clone(), version: version.clone(), optional: reference.optional };
+    let mut objects = vec![ObjectSource { kind: grammar.kind(), object }];
+    if let Some(password) = &reference.password {
+        let mut source = vaults.named(ObjectKind::Secret, password.clone(), &place, findings)?;
+        if password.vault.is_none() {
+            source.object.vault = vault;
+        }
+        objects.push(source);
     }
-    .or_else(nowhere)?;
-    let password = match &reference.password {
-        Some(source) => match &source.vault {
-            Some(named) => Some((address(&VaultLocator::Name(named.clone())).or_else(nowhere)?, source.clone())),
-            None => Some((vault.clone(), source.clone())),
-        },
-        None => None,
-    };
     let file = match &reference.destination {
         Some(Destination::File(file)) => file.clone(),
         // Every object name is a file name.
         Some(Destination::Env(_)) | None => name.as_str().parse().ok()?,
     };
-    let files = outputs(grammar, reference.format, file).map_err(|error| findings.problem(format!("{place}: {error}"))).ok()?;
-    Some(FileReference { key, kind: grammar.kind(), vault, files, password, reference })
+    let files = outputs(grammar, &reference, file).map_err(|error| findings.problem(format!("{place}: {error}"))).ok()?;
+    Some(FileReference { key, label: reference.label, objects, files, mode: reference.mode, containers: reference.containers })
+}
+
+fn template_reference(template: TemplateFile, vaults: &Vaults<'_>, findings: &mut Findings) -> Option<FileReference> {
+    let place = template.place();
+    let label = template.file.to_string();
+    let (mut objects, mut names) = (Vec::new(), Vec::new());
+    for TemplateObject { kind, written, line, object } in template.objects {
+        objects.push(vaults.named(kind, object, &format!("{place}: line {line}"), findings)?);
+        names.push(written);
+    }
+    let files = vec![(template.file, Content::Template(template.text, names))];
+    Some(FileReference { key: Key::Templates, label, objects, files, mode: None, containers: None })
 }
 
 /// The files of a reference. The names in a certificate's folder are those of Kubernetes' TLS Secrets.
-fn outputs(grammar: Grammar, format: Option<Format>, file: FilePath) -> Result<Vec<(FilePath, Content)>, NameError> {
+fn outputs(grammar: Grammar, reference: &Reference, file: FilePath) -> Result<Vec<(FilePath, Content)>, NameError> {
     let certificate = |part| Ok(vec![(file.clone(), Content::Certificate(part))]);
-    match (grammar, format.unwrap_or(Format::Pem)) {
+    match (grammar, reference.format.unwrap_or(Format::Pem)) {
         (Grammar::Certificates, Format::Bundle) => certificate(CertificatePart::Bundle),
         (Grammar::Certificates, Format::Pfx) => certificate(CertificatePart::Pfx),
         (Grammar::Certificates, Format::Pem | Format::Jwk) => {
@@ -204,7 +246,7 @@ fn outputs(grammar: Grammar, format: Option<Format>, file: FilePath) -> Result<V
         }
         (Grammar::Keys, Format::Jwk) => Ok(vec![(file, Content::Key(KeyFormat::Jwk))]),
         (Grammar::Keys, _) => Ok(vec![(file, Content::Key(KeyFormat::Pem))]),
-        (Grammar::Secrets | Grammar::Env, _) => Ok(vec![(file, Content::Secret)]),
+        (Grammar::Secrets | Grammar::Env, _) => Ok(vec![(file, Content::Secret(reference.property.clone(), reference.encoding))]),
     }
 }
 
@@ -214,10 +256,6 @@ fn refuse_unavailable(sources: &Sources<'_>, config: &Config, findings: &mut Fin
     if sources.pod.get(Key::Env).is_some() {
         references(sources, Key::Env, Grammar::Env, findings);
         require(Feature::Env, &format!("annotation {}", Key::Env.annotation()), findings);
-    }
-    if let Some(text) = sources.pod.get(Key::Templates) {
-        templates(text, findings);
-        require(Feature::Templates, &format!("annotation {}", Key::Templates.annotation()), findings);
     }
     if let Refresh::Every(span) = sources.get(Key::Refresh, findings).unwrap_or(config.defaults.refresh) {
         sources.problem(Key::Refresh, &format!("{span}: {}", not_yet(Feature::Refresh)), findings);
@@ -229,30 +267,4 @@ fn refuse_unavailable(sources: &Sources<'_>, config: &Config, findings: &mut Fin
         require(Feature::AgentImage, &format!("annotation {}", Key::AgentImage.annotation()), findings);
     }
     sources.of_pod::<EnvDelivery>(Key::EnvDelivery, findings);
-}
-
-/// A YAML map from file to template.
-fn templates(text: &str, findings: &mut Findings) {
-    let place = format!("annotation {}", Key::Templates.annotation());
-    let root = match Node::parse(text) {
-        Ok(root) => root,
-        Err(error) => return findings.problem(format!("{place}: {error}")),
-    };
-    let Kind::Map(entries) = &root.kind else {
-        return findings.problem(format!("{place}: a YAML map from file to template is expected, not {}", root.describe()));
-    };
-    for (file, template) in entries {
-        let file = file.to_string();
-        if let Err(error) = file.parse::<FilePath>() {
-            findings.problem(format!("{place}: {error}"));
-        }
-        match template.text() {
-            None => findings.problem(format!("{place}: {file}: a template is text, not {}", template.describe())),
-            Some(text) => {
-                if let Err(error) = Template::parse(text) {
-                    findings.problem(format!("{place}: {file}: {error}"));
-                }
-            }
-        }
-    }
 }

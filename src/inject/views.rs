@@ -97,7 +97,7 @@ fn given(name: &str, settings: &Settings, config: &Config) -> Vec<usize> {
         Some(names) => names.iter().any(|named| named.as_str() == name),
         None => !config.excluded_containers.iter().any(|excluded| excluded == name),
     };
-    let is_given = |file: &FileReference| match &file.reference.containers {
+    let is_given = |file: &FileReference| match &file.containers {
         Some(names) => names.iter().any(|named| named.as_str() == name),
         None => by_pod,
     };
@@ -119,7 +119,7 @@ fn check_names(pod: &PodView<'_>, settings: &Settings, findings: &mut Findings) 
         check(&format!("annotation {}", Key::Containers.annotation()), names);
     }
     for file in &settings.files {
-        if let Some(names) = &file.reference.containers {
+        if let Some(names) = &file.containers {
             check(&format!("{}: containers", file.place()), names);
         }
     }
@@ -127,7 +127,7 @@ fn check_names(pod: &PodView<'_>, settings: &Settings, findings: &mut Findings) 
 
 fn check_everyone_is_given(views: &[View<'_>], settings: &Settings, findings: &mut Findings) {
     for (index, file) in settings.files.iter().enumerate() {
-        let named = file.reference.containers.is_some() || settings.containers.is_some();
+        let named = file.containers.is_some() || settings.containers.is_some();
         if !named && !views.iter().any(|view| view.gives(index)) {
             findings.problem(format!(
                 "{}: no container is given it, because the operator excludes them all: name one in {}",
@@ -163,7 +163,7 @@ fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(
 fn conflict(view: &View<'_>, settings: &Settings, pair: (usize, usize), what: &str) -> String {
     let (first, second) = (&settings.files[pair.0.min(pair.1)], &settings.files[pair.0.max(pair.1)]);
     let container = view.consumers[0].container.name.as_str();
-    let second = if first.key == second.key { second.reference.label.clone() } else { second.place() };
+    let second = if first.key == second.key { second.label.clone() } else { second.place() };
     format!("{} and {second} {what} container {container}: give one of them another file", first.place())
 }
 
@@ -246,8 +246,8 @@ impl Uids {
 fn check_modes(view: &View<'_>, settings: &Settings, uids: &Uids, findings: &mut Findings) {
     let mut told = HashSet::new();
     for file in view.files.iter().map(|index| &settings.files[*index]) {
-        let Some(mode) = file.reference.mode.or(settings.file_mode) else { continue };
-        let place = match file.reference.mode {
+        let Some(mode) = file.mode.or(settings.file_mode) else { continue };
+        let place = match file.mode {
             Some(_) => format!("{}: mode", file.place()),
             None => settings.file_mode_place.clone(),
         };

@@ -51,7 +51,7 @@ fn a_value_is_of_one_kind_and_over_an_object_of_that_kind() {
     assert_eq!(broken(r#""password":"2""#, r#""password":"9""#), "the plan's file web.pfx uses id \"9\", which it does not fetch");
     for (from, to, expected) in [
         (r#""part":"chain""#, r#""part":"novel""#, "unknown variant `novel`"),
-        (r#""part":"chain""#, r#""encoding":"hex""#, "a value is exactly one of object, certificate, key, with fields of that kind only"),
+        (r#""part":"chain""#, r#""encoding":"hex""#, "a value is exactly one of object, certificate, key, template, with fields of that kind only"),
         (r#"{"certificate":"0","part":"chain"}"#, r#"{"certificate":"0"}"#, "a value of a certificate needs part"),
         (r#""part":"chain""#, r#""part":"chain","password":"2""#, "only the part pfx has a password"),
         (r#"{"key":"1"}"#, r#"{"key":"1","object":"2"}"#, "a value is exactly one of object, certificate, key"),
@@ -61,4 +61,16 @@ fn a_value_is_of_one_kind_and_over_an_object_of_that_kind() {
         let error = broken(from, to);
         assert!(error.contains(expected), "{to}: {error}");
     }
+}
+
+const OF_A_TEMPLATE: &str = r#"{"version":1,"cloud":{"authorityHost":"https://login.microsoftonline.com","resource":"https://vault.azure.net"},"identity":{"podIdentity":{}},"deadline":"2m","fetch":[{"id":"0","secret":{"vault":"https://p.vault.azure.net","name":"a"}},{"id":"1","key":{"vault":"https://p.vault.azure.net","name":"k"}}],"directories":[{"path":"/keyvault/files","entries":[{"file":"app.conf","mode":"0400","value":{"template":{"text":"\u0024{ secret('a') }\u0024{ key('v/k') }\n","secrets":{"a":"0"},"keys":{"v/k":"1"}}}}]}]}"#;
+
+#[test]
+fn a_template_survives_a_round_trip_and_names_only_what_is_fetched() {
+    assert_eq!(Plan::from_json(OF_A_TEMPLATE).unwrap().to_json().unwrap(), OF_A_TEMPLATE);
+    let broken = |from: &str, to: &str| Plan::from_json(&OF_A_TEMPLATE.replace(from, to)).unwrap_err().to_string();
+    assert_eq!(broken(r#""a":"0""#, r#""a":"7""#), "the plan's file app.conf uses id \"7\", which it does not fetch");
+    assert_eq!(broken(r#""v/k":"1""#, r#""v/k":"0""#), "the plan's file app.conf takes id \"0\" for a key, and it is none");
+    assert!(broken(r#"{"template":"#, r#"{"object":"0","template":"#).contains("a value is exactly one of object, certificate, key, template"));
+    assert!(broken(r#""text":"#, r#""novel":1,"text":"#).contains("unknown field `novel`"));
 }

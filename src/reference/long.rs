@@ -1,6 +1,6 @@
 //! The long form: a YAML list of short strings and maps.
 
-use super::{Destination, Format, Grammar, Parsed, PasswordSource, Reference, Target, VaultLocator, short};
+use super::{Destination, Format, Grammar, NamedObject, Parsed, Reference, Target, VaultLocator, short};
 use crate::names::{ContainerName, FileMode, ObjectName, ObjectVersion, VaultName};
 use crate::plan::Encoding;
 use crate::property::PropertyPath;
@@ -184,11 +184,11 @@ fn format_of(grammar: Grammar, fields: &mut Fields<'_>, problems: &mut Problems)
 }
 
 /// Elsewhere the field is foreign, and said to be.
-fn password_of(grammar: Grammar, format: Option<Format>, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<PasswordSource> {
+fn password_of(grammar: Grammar, format: Option<Format>, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<NamedObject> {
     if grammar != Grammar::Certificates {
         return None;
     }
-    let password = fields.parse::<PasswordSource>("passwordFrom", problems);
+    let password = fields.parse::<NamedObject>("passwordFrom", problems);
     let node = fields.take("passwordFrom")?;
     if format != Some(Format::Pfx) {
         problems.add(node, "passwordFrom", "only a PFX has a password: add format: pfx, or remove it");

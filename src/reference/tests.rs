@@ -75,7 +75,7 @@ fn certificates_and_keys_have_formats() {
     assert_eq!(good("[{name: sign, format: jwk}]", Grammar::Keys)[0].format, Some(Format::Jwk));
     let version = "fa30baf29582406ca154583060b42e39";
     let password = good(&format!("[{{name: web, format: pfx, passwordFrom: shared/pw@{version}}}]"), Grammar::Certificates)[0].password.clone();
-    let expected = PasswordSource { vault: Some("shared".parse().unwrap()), name: "pw".parse().unwrap(), version: Some(version.parse().unwrap()) };
+    let expected = NamedObject { vault: Some("shared".parse().unwrap()), name: "pw".parse().unwrap(), version: Some(version.parse().unwrap()) };
     assert_eq!(password, Some(expected));
     assert_eq!(
         problems("[{name: web, format: jks, encoding: hex}]", Grammar::Certificates),
