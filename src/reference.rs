@@ -3,6 +3,7 @@
 //! The short form is `[DEST=][VAULT/]NAME[@VERSION]`, separated by commas or line breaks; the long form a YAML list of short strings and maps.
 //! Each reference is parsed on its own, so that all problems come at once.
 
+mod group;
 mod long;
 mod short;
 
@@ -12,6 +13,9 @@ use std::str::FromStr;
 use crate::names::{ContainerName, EnvName, FileMode, FilePath, NameError, ObjectKind, ObjectName, ObjectVersion, VaultName, VaultUrl};
 use crate::plan::Encoding;
 use crate::property::PropertyPath;
+
+pub use group::{GroupFormat, Member};
+use long::containers_of;
 
 /// Which annotation a reference stands in; it decides which fields are legal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +88,31 @@ pub enum Target {
         /// Tags that must all be there.
         tags: Vec<(String, String)>,
     },
+    /// Several secrets in one file.
+    Group {
+        /// How the file is written.
+        format: GroupFormat,
+        /// What it holds, in this order.
+        members: Vec<Member>,
+    },
+}
+
+impl Target {
+    /// Whether it, or a part of it, lies in the default vault.
+    #[must_use]
+    pub fn needs_default_vault(&self) -> bool {
+        match self {
+            Target::Object { vault, .. } => vault.is_none(),
+            Target::Group { members, .. } => members.iter().any(|member| member.object.vault.is_none()),
+            Target::Select { .. } => false,
+        }
+    }
+
+    /// How many objects it names.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        if let Target::Group { members, .. } = self { members.len() } else { 1 }
+    }
 }
 
 /// An object beside the references, such as the secret that holds a password: `[VAULT/]NAME[@VERSION]`.

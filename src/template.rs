@@ -79,7 +79,7 @@ pub struct TemplateError {
 /// Functions besides those that name objects.
 const FUNCTIONS: &str = "dict range";
 
-const OUR_FILTERS: &str = "b64decode b64encode json properties shell urlencode";
+const OUR_FILTERS: &str = "b64decode b64encode dotenv json properties shell urlencode";
 
 const ENGINE_FILTERS: &str = "abs attr batch bool capitalize chain count d default dictsort e escape first float format groupby indent int items join last length \
      lines list lower map max min pprint reject rejectattr replace reverse round safe select selectattr slice sort split string sum title trim unique upper zip";

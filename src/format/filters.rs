@@ -19,6 +19,7 @@ pub(super) struct Refused(pub(super) &'static str);
 pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("b64decode", b64decode);
     environment.add_filter("b64encode", |text: Cow<'_, str>| STANDARD.encode(text.as_bytes()));
+    environment.add_filter("dotenv", |text: Cow<'_, str>| dotenv(&text));
     environment.add_filter("json", |text: Cow<'_, str>| serde_json::Value::from(text).to_string());
     environment.add_filter("properties", |text: Cow<'_, str>| properties(&text));
     environment.add_filter("shell", |text: Cow<'_, str>| format!("'{}'", text.replace('\'', r"'\''")));
@@ -30,6 +31,23 @@ fn b64decode(text: Cow<'_, str>) -> Result<String, Error> {
     let bytes =
         encoding::decode(&SecretValue::from(text.into_owned()), Encoding::Base64).map_err(|_| refused("b64decode: the value is not base64"))?;
     String::from_utf8(bytes.expose().to_vec()).map_err(|_| refused("b64decode: the value is not text: take it as a file with encoding base64"))
+}
+
+/// In single quotes, which every reader takes literally, line breaks too; with a single quote inside, in double quotes with escapes.
+fn dotenv(text: &str) -> String {
+    if !text.contains('\'') {
+        return format!("'{text}'");
+    }
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        if matches!(c, '\\' | '"' | '$' | '`') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
@@ -83,6 +101,7 @@ mod tests {
             (r#"{{ "héllo" | b64encode }}"#, "aMOpbGxv"),
             (r#"{{ "aMOp bGxv" | b64decode }}{{ "_-8=" | b64encode }}"#, "hélloXy04PQ=="),
             (r#"{{ "a\"b\\\n</é" | json }}{{ 1 | json }}"#, r#""a\"b\\\n</é""1""#),
+            (r#"{{ "a\"$b\nc" | dotenv }}{{ "it's \"$b\" `\\" | dotenv }}"#, "'a\"$b\nc'\"it's \\\"\\$b\\\" \\`\\\\\""),
             (r#"{{ "it's $HOME\n`x`" | shell }}{{ "" | shell }}"#, "'it'\\''s $HOME\n`x`'''"),
             (r#"{{ "a b/c+d@é~-._:" | urlencode }}"#, "a%20b%2Fc%2Bd%40%C3%A9~-._%3A"),
             (r#"{{ "  a=b:c#!\\d\te\né😀" | properties }}"#, r"\  a\=b\:c\#\!\\d\te\n\u00E9\uD83D\uDE00"),

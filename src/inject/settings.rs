@@ -11,7 +11,7 @@ use crate::duration::Span;
 use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, NameError, ObjectKind, VaultUrl};
 use crate::plan::{CertificatePart, Encoding, KeyFormat, Object};
 use crate::property::PropertyPath;
-use crate::reference::{self, Destination, Format, Grammar, NamedObject, Reference, Target, VaultLocator};
+use crate::reference::{self, Destination, Format, Grammar, GroupFormat, Member, NamedObject, Reference, Target, VaultLocator};
 use crate::texts::{EnvDelivery, Image, OnChange};
 
 /// The answers to every question that annotations can put, but for the identity.
@@ -129,11 +129,11 @@ fn files(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Vec
     let mut all = Vec::new();
     for (key, grammar) in CONTENT {
         let references = references(sources, key, grammar, findings);
-        if references.len() > MAX_ENTRIES {
+        let count: usize = references.iter().map(|reference| reference.target.count()).sum();
+        if count > MAX_ENTRIES {
             findings.problem(format!(
-                "annotation {}: it has {} references, and {MAX_ENTRIES} are the most that a plan can hold: name fewer",
-                key.annotation(),
-                references.len()
+                "annotation {}: it has {count} references, and {MAX_ENTRIES} are the most that a plan can hold: name fewer",
+                key.annotation()
             ));
         } else {
             all.extend(references.into_iter().map(|reference| (key, grammar, reference)));
@@ -156,7 +156,7 @@ fn default_vault(
     config: &Config,
     findings: &mut Findings,
 ) -> Option<VaultUrl> {
-    let needs = |(_, _, reference): &&(Key, Grammar, Reference)| matches!(&reference.target, Target::Object { vault: None, .. });
+    let needs = |(_, _, reference): &&(Key, Grammar, Reference)| reference.target.needs_default_vault();
     let first = references.iter().find(needs).map(|(key, _, reference)| place(*key, reference));
     let needs = |template: &&TemplateFile| template.objects.iter().any(|object| object.object.vault.is_none());
     let first = first.or_else(|| templates.iter().find(needs).map(TemplateFile::place));
@@ -199,9 +199,13 @@ impl Vaults<'_> {
 
 fn file_reference(key: Key, grammar: Grammar, reference: Reference, vaults: &Vaults<'_>, findings: &mut Findings) -> Option<FileReference> {
     let place = place(key, &reference);
-    let Target::Object { vault, name, version } = &reference.target else {
-        require(Feature::Select, &place, findings);
-        return None;
+    let (vault, name, version) = match &reference.target {
+        Target::Object { vault, name, version } => (vault, name, version),
+        Target::Group { format, members } => return group_reference(key, *format, members, &reference, vaults, findings),
+        Target::Select { .. } => {
+            require(Feature::Select, &place, findings);
+            return None;
+        }
     };
     let vault = vaults.of(vault.as_ref(), &place, findings)?;
     let object = Object { vault: vault.clone(), name: name.clone(), version: version.clone(), optional: reference.optional };
@@ -220,6 +224,24 @@ fn file_reference(key: Key, grammar: Grammar, reference: Reference, vaults: &Vau
     };
     let files = outputs(grammar, &reference, file).map_err(|error| findings.problem(format!("{place}: {error}"))).ok()?;
     Some(FileReference { key, label: reference.label, objects, files, mode: reference.mode, containers: reference.containers })
+}
+
+fn group_reference(
+    key: Key,
+    format: GroupFormat,
+    members: &[Member],
+    reference: &Reference,
+    vaults: &Vaults<'_>,
+    findings: &mut Findings,
+) -> Option<FileReference> {
+    let Some(Destination::File(file)) = &reference.destination else { return None };
+    let place = place(key, reference);
+    let source = |member: &Member| vaults.named(ObjectKind::Secret, member.object.clone(), &place, findings);
+    let objects = members.iter().map(source).collect::<Option<Vec<_>>>()?;
+    let names = members.iter().map(|member| member.written.clone()).collect();
+    let files = vec![(file.clone(), Content::Template(format.template(members), names))];
+    let (label, containers) = (reference.label.clone(), reference.containers.clone());
+    Some(FileReference { key, label, objects, files, mode: reference.mode, containers })
 }
 
 fn template_reference(template: TemplateFile, vaults: &Vaults<'_>, findings: &mut Findings) -> Option<FileReference> {

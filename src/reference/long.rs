@@ -1,6 +1,6 @@
 //! The long form: a YAML list of short strings and maps.
 
-use super::{Destination, Format, Grammar, NamedObject, Parsed, Reference, Target, VaultLocator, short};
+use super::{Destination, Format, Grammar, NamedObject, Parsed, Reference, Target, VaultLocator, group, short};
 use crate::names::{ContainerName, FileMode, ObjectName, ObjectVersion, VaultName};
 use crate::plan::Encoding;
 use crate::property::PropertyPath;
@@ -46,6 +46,9 @@ fn item_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Ref
 fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Reference> {
     let mut problems = Problems::default();
     let mut fields = Fields::of(item, "", &mut problems)?;
+    if fields.take("group").is_some() {
+        return group::reference(number, item, Fields::of(item, "", &mut problems)?, parsed);
+    }
     let name = fields.take("name").map(Node::to_string);
     let label = name.as_deref().map_or_else(|| format!("item {number}"), |name| short::label(number, name));
     let target = target_of(&mut fields, name.as_deref(), item, &mut problems);
@@ -87,7 +90,7 @@ fn target_of(fields: &mut Fields<'_>, name: Option<&str>, item: &Node, problems:
         (None, Some(select)) => select_of(vault, version.is_some(), select, item, problems),
         (Some(name), None) => object_of(vault, name, version, item, problems),
         (None, None) => {
-            problems.add(item, "", "it names nothing: add name (or select)");
+            problems.add(item, "", "it names nothing: add name (or group, or select)");
             None
         }
     }
@@ -196,7 +199,7 @@ fn password_of(grammar: Grammar, format: Option<Format>, fields: &mut Fields<'_>
     password
 }
 
-fn containers_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<ContainerName>> {
+pub(super) fn containers_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<ContainerName>> {
     let node = fields.take("containers")?;
     let names = fields.parse_list("containers", problems)?;
     if matches!(&node.kind, Kind::List(items) if items.is_empty()) {

@@ -28,7 +28,7 @@ fn object(reference: &Reference) -> (Option<String>, &str, Option<&str>) {
             name.as_str(),
             version.as_ref().map(ObjectVersion::as_str),
         ),
-        Target::Select { .. } => panic!("a selection"),
+        Target::Select { .. } | Target::Group { .. } => panic!("many objects"),
     }
 }
 
@@ -110,7 +110,7 @@ fn what_the_long_form_refuses() {
         ("- \n- b", Grammar::Secrets, "item 1: it is empty: name an object, or remove the line"),
         ("- [a]", Grammar::Secrets, "item 1: a list in a list: a reference is a text or a map"),
         ("- {name: a, nmae: b}", Grammar::Secrets, "item 1 \"a\": nmae: unknown key; did you mean name?"),
-        ("- {file: a}", Grammar::Secrets, "item 1: it names nothing: add name (or select)"),
+        ("- {file: a}", Grammar::Secrets, "item 1: it names nothing: add name (or group, or select)"),
         (
             "- {name: a, env: B}",
             Grammar::Secrets,
@@ -162,4 +162,22 @@ proptest::proptest! {
             let _ = parse(&list, grammar);
         }
     }
+}
+
+#[test]
+fn a_group_is_the_template_of_its_file() {
+    let written = |format: &str| {
+        let (references, problems) = parse(&format!("- {{group: [A=v1x/a, b-c], format: {format}, file: f}}"), Grammar::Secrets);
+        assert_eq!(problems, []);
+        let Target::Group { format, members } = &references[0].target else { panic!("{references:?}") };
+        format.template(members)
+    };
+    assert_eq!(written("json"), "{\n  \"A\": ${ secret(\"v1x/a\") | json },\n  \"b-c\": ${ secret(\"b-c\") | json }\n}\n");
+    assert_eq!(written("yaml"), "\"A\": ${ secret(\"v1x/a\") | json }\n\"b-c\": ${ secret(\"b-c\") | json }\n");
+    let (references, problems) = parse("- {group: [A=a, B=v1x/b], format: dotenv, file: f}", Grammar::Secrets);
+    assert_eq!(problems, []);
+    let Target::Group { format, members } = &references[0].target else { panic!("{references:?}") };
+    let text = format.template(members);
+    assert_eq!(text, "A=${ secret(\"a\") | dotenv }\nB=${ secret(\"v1x/b\") | dotenv }\n");
+    assert_eq!(crate::template::Template::parse(&text).unwrap().references().len(), 2);
 }

@@ -55,6 +55,15 @@ fn values_parts_filters_and_blocks_become_text_byte_for_byte() {
 }
 
 #[test]
+fn a_group_is_a_file_that_its_reader_reads() {
+    let text = rendered("{\n  \"a\": ${ secret(\"db\") | json },\n  \"b.c\": ${ secret(\"v/config\") | json }\n}\n").unwrap();
+    let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(read["a"], "p@ss 'word' canary");
+    assert!(read["b.c"].as_str().unwrap().starts_with("{\"sink\": {"));
+    assert_eq!(rendered("A=${ secret(\"empty\") | dotenv }\nB=${ secret(\"db\") | dotenv }\n").unwrap(), "A=''\nB=\"p@ss 'word' canary\"\n");
+}
+
+#[test]
 fn what_cannot_be_rendered_names_its_line_and_never_a_value() {
     let value = "a filter, test, function or operator cannot work with this value";
     let undefined = "there is no such variable, or no such part of one";
