@@ -13,5 +13,7 @@ mod identities;
 mod network;
 #[path = "agent/templates.rs"]
 mod templates;
+#[path = "agent/objects.rs"]
+mod objects;
 #[path = "agent/world.rs"]
 mod world;

@@ -50,6 +50,24 @@ vaults:
   - {name: old-token, value: canary-disabled, enabled: false}
 "#;
 
+/// Stands behind the secrets of `demo`. In `public` the managed identity may get certificates and no secrets.
+const OBJECTS: &str = r#"
+  certificates:
+  - {name: cert-pfx, file: pfx/kv-pem-chain3.secret.pem, contentType: pfx}
+  - {name: cert-pem, file: pfx/kv-pem-chain3.secret.pem, contentType: pem}
+  - {name: cert-made, subject: CN=made.example, keyType: EC, curve: P-384}
+  - {name: cert-kept, subject: CN=kept.example, keyType: EC, curve: P-256, exportable: false}
+  keys:
+  - {name: sign-rsa, file: sa.key.pem}
+  - {name: sign-ec, keyType: EC, curve: P-521}
+- name: public
+  permissions:
+  - {identity: 33333333-3333-3333-3333-333333333333, allow: [certificates/get]}
+  certificates:
+  - {name: cert-made, subject: CN=made.example, keyType: EC, curve: P-384}
+  - {name: cert-kept, subject: CN=kept.example, keyType: EC, curve: P-256, exportable: false}
+"#;
+
 /// A running emulator; it stops when this is dropped.
 pub(crate) struct World {
     pub(crate) root: tempfile::TempDir,
@@ -73,7 +91,7 @@ impl World {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let text = format!("{CONFIG}{}", secrets().map(|(name, value)| format!("  - {{name: {name}, value: {value}}}\n")).collect::<String>());
         let text = format!("{text}  - {{name: large, value: {}}}\n", CANARY.repeat(500));
-        let text = format!("{text}{}", certificates());
+        let text = format!("{text}{}{OBJECTS}", certificates());
         let config = Config::parse(&text, &fixtures).unwrap();
         let (ready, when_ready) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
