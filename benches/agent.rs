@@ -24,7 +24,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 const RUNS: usize = 50;
 /// Agent over bare client, wall and CPU.
 const RATIO: f64 = 1.5;
-const SIZE: u64 = 6_000_000;
+const SIZE: u64 = 8_000_000;
 const MEMORY_KIB: u64 = 6_000_000 / 1024;
 /// For fifty secrets.
 const ROUND_TRIPS: f64 = 4.0;
