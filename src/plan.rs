@@ -19,6 +19,8 @@ pub const PLAN_VARIABLE: &str = "KEYVAULT_AGENT_PLAN";
 pub const PLAN_VERSION: u32 = 1;
 /// The longest plan, in bytes of JSON: the pod object must stay well under etcd's limit.
 pub const MAX_PLAN_BYTES: usize = 100 * 1024;
+/// More entries than this are longer than that: each has at least `{"file":"a","mode":"0400","value":{"object":"0"}}`.
+pub const MAX_ENTRIES: usize = MAX_PLAN_BYTES / 50;
 
 /// Everything an agent needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use super::settings::{Content, FileReference, Settings};
 use super::views::Views;
 use crate::config::Config;
 use crate::names::{AbsolutePath, FileMode, FilePath, ObjectKind, VaultUrl};
-use crate::plan::{Directory, Entry, Fetch, MAX_PLAN_BYTES, Object, Plan, PlanCloud, PlanTemplate, Value};
+use crate::plan::{Directory, Entry, Fetch, MAX_ENTRIES, MAX_PLAN_BYTES, Object, Plan, PlanCloud, PlanTemplate, Value};
 use crate::texts::BindingName;
 
 /// A plan with everything that is derived from it.
@@ -25,9 +25,6 @@ pub(super) struct Planned {
     /// The value of the label for AAD pod identity.
     pub(super) binding: Option<BindingName>,
 }
-
-/// More entries than this are longer than the longest plan: each has at least `{"file":"a","mode":"0400","value":{"object":"0"}}`.
-pub(super) const MAX_ENTRIES: usize = MAX_PLAN_BYTES / 50;
 
 /// Where the agent writes the view at `index`.
 fn agent_path(index: usize) -> String {

@@ -2,14 +2,13 @@
 
 use super::available::{Feature, not_yet, require};
 use super::findings::Findings;
-use super::planning::MAX_ENTRIES;
 use super::sources::Sources;
 use super::templates::{self, TemplateFile, TemplateObject};
 use crate::annotations::Key;
 use crate::config::{Config, Deadline, MountPath, Refresh, Resources};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, NameError, ObjectKind, VaultUrl};
-use crate::plan::{CertificatePart, Encoding, KeyFormat, Object};
+use crate::plan::{CertificatePart, Encoding, KeyFormat, MAX_ENTRIES, Object};
 use crate::property::PropertyPath;
 use crate::reference::{self, Destination, Format, Grammar, GroupFormat, Member, NamedObject, Reference, Target, VaultLocator};
 use crate::texts::{EnvDelivery, Image, OnChange};

@@ -1,10 +1,10 @@
 //! Annotation `templates`: a YAML map from file to template.
 
 use super::findings::Findings;
-use super::planning::MAX_ENTRIES;
 use super::sources::Sources;
 use crate::annotations::Key;
 use crate::names::{FilePath, ObjectKind};
+use crate::plan::MAX_ENTRIES;
 use crate::reference::NamedObject;
 use crate::template::Template;
 use crate::yaml::{Kind, Node};
