@@ -1,5 +1,6 @@
 //! Keeps the Secret and every `caBundle` as they should be, whoever else does the same at the same time.
 
+use std::fmt;
 use std::future::Future;
 
 use super::issue::IssueError;
@@ -8,12 +9,19 @@ use super::state::{Data, State};
 use super::trust::{Entry, Trust};
 
 /// A Secret as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored<V> {
     /// Its data.
     pub data: Data,
     /// Which of its versions this is.
     pub version: V,
+}
+
+/// The data holds private keys: its keys are shown, never what they hold.
+impl<V: fmt::Debug> fmt::Debug for Stored<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored").field("data", &self.data.keys()).field("version", &self.version).finish()
+    }
 }
 
 /// The two objects, wherever they are. Reads are of the newest version there is.

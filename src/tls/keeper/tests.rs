@@ -327,3 +327,9 @@ async fn a_cluster_that_was_off_for_longer_than_a_ca_lives_comes_back() {
     assert!(!world.forged);
     assert_eq!(world.trust().accepts(&replica.certificates.pair(), world.now), Ok(()));
 }
+
+#[test]
+fn a_secret_as_it_was_read_shows_no_key() {
+    let stored = Stored { data: Data::from([("tls.key".to_owned(), b"PRIVATE".to_vec())]), version: 7 };
+    assert_eq!(format!("{stored:?}"), r#"Stored { data: ["tls.key"], version: 7 }"#);
+}
