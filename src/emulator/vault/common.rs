@@ -1,5 +1,6 @@
 //! What can be done with objects of every kind: list, delete, recover, purge, backup, restore.
 
+use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use base64::Engine;
@@ -18,6 +19,12 @@ use super::properties;
 use super::refusal::{Action, Refusal};
 use super::store::{Deleted, Object};
 use super::wire::{Base, Shown};
+
+/// The body of a request whose caller may do what it asks for: nobody else's is read.
+pub(super) async fn permitted(caller: &Caller<'_>, call: &mut Call, action: Action) -> Result<Bytes, Refusal> {
+    caller.permit(action)?;
+    call.body().await.ok_or(Refusal::InvalidProperty(""))
+}
 
 /// What a method and a path ask for.
 #[derive(Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::names::{ObjectKind, ObjectName};
 use crate::secret::SecretValue;
 
 use super::caller::Caller;
-use super::common::{self, Common, checked, ok};
+use super::common::{self, Common, checked, ok, permitted};
 use super::contents::{Contents, Secret};
 use super::limits;
 use super::policy::{self, PEM, PFX};
@@ -31,13 +31,11 @@ pub(super) async fn serve(caller: &Caller<'_>, mut call: Call) -> Result<Respons
     let path = call.path.clone();
     let segments = common::segments(&path);
     if let Some(common) = Common::of(&call.method, &segments)? {
-        caller.permit(common.action(ObjectKind::Secret))?;
-        let body = call.body().await.ok_or(Refusal::InvalidProperty(""))?;
+        let body = permitted(caller, &mut call, common.action(ObjectKind::Secret)).await?;
         return common.run::<Secret>(caller, &call, &body);
     }
     let operation = Operation::of(&call.method, &segments)?;
-    caller.permit(operation.action())?;
-    let body = call.body().await.ok_or(Refusal::InvalidProperty(""))?;
+    let body = permitted(caller, &mut call, operation.action()).await?;
     operation.run(caller, &call, &body)
 }
 

@@ -13,7 +13,7 @@ use crate::emulator::clock;
 use crate::names::{ObjectKind, ObjectName};
 
 use super::caller::Caller;
-use super::common::{self, Common, checked, ok};
+use super::common::{self, Common, checked, ok, permitted};
 use super::contents::Certificate;
 use super::policy::Policy;
 use super::properties::{self, Properties};
@@ -40,18 +40,15 @@ pub(super) async fn serve(caller: &Caller<'_>, mut call: Call) -> Result<Respons
     let path = call.path.clone();
     let segments = common::segments(&path);
     if let Some(administration) = Administration::of(&call.method, &segments)? {
-        caller.permit(administration.action())?;
-        let body = call.body().await.ok_or(Refusal::InvalidProperty(""))?;
+        let body = permitted(caller, &mut call, administration.action()).await?;
         return administration.run(caller, &call, &body);
     }
     if let Some(common) = Common::of(&call.method, &segments)? {
-        caller.permit(common.action(ObjectKind::Certificate))?;
-        let body = call.body().await.ok_or(Refusal::InvalidProperty(""))?;
+        let body = permitted(caller, &mut call, common.action(ObjectKind::Certificate)).await?;
         return common.run::<Certificate>(caller, &call, &body);
     }
     let operation = Operation::of(&call.method, &segments)?;
-    caller.permit(operation.action())?;
-    let body = call.body().await.ok_or(Refusal::InvalidProperty(""))?;
+    let body = permitted(caller, &mut call, operation.action()).await?;
     let base = Base(call.host());
     match operation {
         Operation::Create(name) => making::create(caller, base, call.query("api-version").unwrap_or_default(), name, &body).await,

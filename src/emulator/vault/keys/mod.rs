@@ -14,7 +14,7 @@ use crate::emulator::{clock, ids};
 use crate::names::{ObjectKind, ObjectName};
 
 use super::caller::Caller;
-use super::common::{self, Common, checked, ok};
+use super::common::{self, Common, checked, ok, permitted};
 use super::contents::{EC_OPERATIONS, Key, RSA_OPERATIONS};
 use super::policy::key_kind;
 use super::properties::{self, Properties};
@@ -40,13 +40,11 @@ pub(super) async fn serve(caller: &Caller<'_>, mut call: Call) -> Result<Respons
     let path = call.path.clone();
     let segments = common::segments(&path);
     if let Some(common) = Common::of(&call.method, &segments)? {
-        caller.permit(common.action(ObjectKind::Key))?;
-        let body = call.body().await.ok_or(Refusal::InvalidProperty(""))?;
+        let body = permitted(caller, &mut call, common.action(ObjectKind::Key)).await?;
         return common.run::<Key>(caller, &call, &body);
     }
     let operation = Operation::of(&call.method, &segments)?;
-    caller.permit(operation.action())?;
-    let body = call.body().await.ok_or(Refusal::InvalidProperty(""))?;
+    let body = permitted(caller, &mut call, operation.action()).await?;
     let base = Base(call.host());
     match operation {
         Operation::Create(name) => create(caller, base, name, &body).await,
