@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, FileMode, FilePath, Guid, LogLevel, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
 
+mod exec;
 mod json;
 mod value;
 
+pub use exec::{EXEC_VARIABLE, ExecPlan, OnChange, ReloadSignal, RestartPolicy};
 pub use value::{CertificatePart, Encoding, KeyFormat, PlanTemplate, Value};
 
 /// The environment variable that carries the plan.
@@ -43,6 +45,9 @@ pub struct Plan {
     /// How much the agent says; absent means info.
     #[serde(default, skip_serializing_if = "is_default")]
     pub log_level: LogLevel,
+    /// The directory that gets a copy of the agent, for containers that it wraps; absent means none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<AbsolutePath>,
 }
 
 /// The part of [`crate::cloud::Cloud`] that the agent needs.
@@ -230,6 +235,7 @@ impl Plan {
             directories: Vec::new(),
             extra_ca: None,
             log_level: LogLevel::Info,
+            program: None,
         }
     }
 
@@ -238,15 +244,7 @@ impl Plan {
     /// # Errors
     /// See [`PlanError`].
     pub fn from_json(text: &str) -> Result<Plan, PlanError> {
-        /// The version is judged first, so that a newer plan says "newer" and not "unknown field".
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        let Version { version } = serde_json::from_str(text)?;
-        if version != PLAN_VERSION {
-            return Err(PlanError::Version(version));
-        }
+        check_version(text)?;
         let plan: Plan = serde_json::from_str(text)?;
         plan.check_ids()?;
         Ok(plan)
@@ -275,8 +273,22 @@ impl Plan {
     /// # Errors
     /// None that these types can cause; the signature is serde's.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(self).map(|text| if text.contains('$') { text.replace('$', "\\u0024") } else { text })
+        one_line(self)
     }
+}
+
+/// The version is judged first, so that a newer plan says "newer" and not "unknown field".
+fn check_version(text: &str) -> Result<(), PlanError> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let Version { version } = serde_json::from_str(text)?;
+    if version == PLAN_VERSION { Ok(()) } else { Err(PlanError::Version(version)) }
+}
+
+fn one_line(plan: &impl Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string(plan).map(|text| if text.contains('$') { text.replace('$', "\\u0024") } else { text })
 }
 
 fn yes() -> bool {

@@ -33,6 +33,13 @@ fn what_cannot_be_carried_out_is_refused() {
     assert!(broken("\"db-password\",\"mode\"", "\"../x\",\"mode\"").contains("not a relative file path"));
 }
 
+#[test]
+fn where_the_agent_copies_itself_survives_a_round_trip() {
+    let text = OF_A_TEMPLATE.replace("}]}]}", r#"}]}],"program":"/keyvault-injector/bin"}"#);
+    let plan = Plan::from_json(&text).unwrap();
+    assert_eq!((plan.to_json().unwrap(), plan.program.unwrap().as_str()), (text, "/keyvault-injector/bin"));
+}
+
 const OF_EVERY_KIND: &str = r#"{"version":1,"cloud":{"authorityHost":"https://login.microsoftonline.com","resource":"https://vault.azure.net"},"identity":{"podIdentity":{}},"deadline":"2m","fetch":[{"id":"0","certificate":{"vault":"https://p.vault.azure.net","name":"web"}},{"id":"1","key":{"vault":"https://p.vault.azure.net","name":"sign"}},{"id":"2","secret":{"vault":"https://p.vault.azure.net","name":"pw"}}],"directories":[{"path":"/keyvault/files","entries":[{"file":"web/tls.crt","mode":"0400","value":{"certificate":"0","part":"chain"}},{"file":"web.pfx","mode":"0400","value":{"certificate":"0","part":"pfx","password":"2"}},{"file":"sign.pem","mode":"0400","value":{"key":"1"}},{"file":"sign.jwk","mode":"0400","value":{"key":"1","format":"jwk"}}]}]}"#;
 
 #[test]
