@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -12,6 +13,12 @@ pub(super) enum Command {
     /// Carry out the plan once.
     Fetch {
         root: Option<PathBuf>,
+    },
+    /// Set the values and become a program, or stay its parent.
+    Exec {
+        supervise: bool,
+        /// Its name and its arguments.
+        program: Vec<OsString>,
     },
     Help,
     Version,
@@ -26,37 +33,62 @@ pub(super) enum UsageError {
     Unknown(String),
     #[error("--root needs a directory")]
     NoRoot,
+    #[error("exec needs -- and a program after it: keyvault-agent exec -- PROGRAM ARGS…")]
+    NoProgram,
 }
 
 impl Command {
-    pub(super) fn parse(arguments: &[String]) -> Result<Command, UsageError> {
-        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    pub(super) fn parse(arguments: &[OsString]) -> Result<Command, UsageError> {
+        let words: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+        let words: Vec<&str> = words.iter().map(|word| &**word).collect();
+        let program = |before: usize| arguments[before..].to_vec();
         match words.as_slice() {
             [] => Err(UsageError::NoCommand),
+            // What stands behind -- is the program's, --help too.
+            ["exec", "--", _, ..] => Ok(Command::Exec { supervise: false, program: program(2) }),
+            ["exec", "--supervise", "--", _, ..] => Ok(Command::Exec { supervise: true, program: program(3) }),
             [.., "--help" | "-h"] => Ok(Command::Help),
             ["--version" | "-V"] => Ok(Command::Version),
             ["fetch"] => Ok(Command::Fetch { root: None }),
             ["fetch", "--root"] => Err(UsageError::NoRoot),
             ["fetch", "--root", root] => Ok(Command::Fetch { root: Some(root.into()) }),
+            ["exec"] | ["exec", "--"] | ["exec", "--supervise"] | ["exec", "--supervise", "--"] => Err(UsageError::NoProgram),
             ["fetch", other, ..] if *other != "--root" => Err(UsageError::Unknown((*other).to_owned())),
-            ["fetch", _, _, other, ..] | [other, ..] => Err(UsageError::Unknown((*other).to_owned())),
+            ["exec", "--supervise", other, ..] | ["exec", other, ..] | ["fetch", _, _, other, ..] | [other, ..] => {
+                Err(UsageError::Unknown((*other).to_owned()))
+            }
         }
     }
 }
 
+const EXEC_CODES: &str = "
+Exit codes of exec, where they are not PROGRAM's own:
+  64, 65, 73  as above: command line, a value that cannot be a variable, values that cannot be read
+  80  ended for new values, so that the kubelet starts the container again
+ 126  PROGRAM cannot be executed
+ 127  PROGRAM is not found
+ 128 + n, with --supervise: signal n has ended PROGRAM
+";
+
 /// The text of `--help`.
 pub(super) fn help() -> String {
     let mut text = "\
-keyvault-agent: fetches the secrets, certificates and public keys of a plan from Azure Key Vault and writes them as files.
+keyvault-agent: brings secrets, certificates and public keys from Azure Key Vault to a pod.
+
+  fetch   reads the objects of a plan and writes them as files
+  exec    sets what fetch has left as environment variables and becomes PROGRAM, without a network
 
 Usage:
   keyvault-agent fetch [--root DIR]
+  keyvault-agent exec [--supervise] -- PROGRAM ARGS…
   keyvault-agent --help | --version
 
-  --root DIR   take every path of the plan, and /dev/termination-log, below DIR
+  --root DIR    take every path of the plan, and /dev/termination-log, below DIR
+  --supervise   stay PROGRAM's parent: pass on signals, reap, signal or end it when values change
 
 Environment:
   KEYVAULT_AGENT_PLAN                  the plan, as the injector writes it
+  KEYVAULT_AGENT_EXEC                  the same for exec; PROGRAM does not see it
   HTTPS_PROXY, ALL_PROXY, NO_PROXY     as curl reads them; never for the metadata address
 
 Exit codes:
@@ -69,6 +101,7 @@ Exit codes:
         let _ = writeln!(text, "  {}  {class}: {}", report::exit_code(class), report::meaning(class));
     }
     let _ = writeln!(text, " {}  SIGTERM came first", report::TOLD_TO_END);
+    text.push_str(EXEC_CODES);
     text
 }
 
@@ -77,7 +110,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Command, String> {
-        Command::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).map_err(|error| error.to_string())
+        Command::parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -88,6 +121,10 @@ mod tests {
             ("--help", Command::Help),
             ("fetch -h", Command::Help),
             ("--version", Command::Version),
+            ("exec -h", Command::Help),
+            ("exec -- app", Command::Exec { supervise: false, program: vec!["app".into()] }),
+            ("exec -- app --help", Command::Exec { supervise: false, program: vec!["app".into(), "--help".into()] }),
+            ("exec --supervise -- app -- -x", Command::Exec { supervise: true, program: vec!["app".into(), "--".into(), "-x".into()] }),
         ] {
             assert_eq!(parse(line), Ok(expected), "{line}");
         }
@@ -101,6 +138,10 @@ mod tests {
             ("fetch now", "\"now\" is not known here: see keyvault-agent --help"),
             ("fetch --root", "--root needs a directory"),
             ("fetch --root /tmp now", "\"now\" is not known here: see keyvault-agent --help"),
+            ("exec app", "\"app\" is not known here: see keyvault-agent --help"),
+            ("exec --supervise app", "\"app\" is not known here: see keyvault-agent --help"),
+            ("exec --", "exec needs -- and a program after it: keyvault-agent exec -- PROGRAM ARGS…"),
+            ("exec --supervise", "exec needs -- and a program after it: keyvault-agent exec -- PROGRAM ARGS…"),
         ] {
             assert_eq!(parse(line), Err(expected.to_owned()), "{line}");
         }

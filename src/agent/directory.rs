@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::names::{FileMode, FilePath};
 use crate::secret::SecretValue;
 
-const DATA: &str = "..data";
+pub(super) const DATA: &str = "..data";
 const DATA_TEMPORARY: &str = "..data_tmp";
 const LINK_TEMPORARY: &str = "..link_tmp";
 
@@ -44,12 +44,13 @@ pub(super) enum WriteError {
 impl WriteError {
     fn new(name: &str, reason: io::Error) -> WriteError {
         let name = name.to_owned();
-        if matches!(reason.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) {
-            WriteError::Full { name }
-        } else {
-            WriteError::Io { name, reason }
-        }
+        if is_full(&reason) { WriteError::Full { name } } else { WriteError::Io { name, reason } }
     }
+}
+
+/// Whether a write failed for want of room.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 /// A directory's next content, complete on disk and not yet visible. Dropped unpublished, it leaves no trace.

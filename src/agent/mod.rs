@@ -1,12 +1,15 @@
-//! The agent in a workload's pod: reads the plan, fetches, writes, ends.
+//! The agent in a workload's pod: reads the plan, fetches, writes, ends; or stands before a container's program.
 
 mod arguments;
 mod directory;
+mod exec;
 mod log;
 mod place;
+mod program;
 mod report;
 mod termination;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,17 +47,24 @@ enum Unusable {
 }
 
 /// Runs the agent with its command line (without the program's name) and its environment. The exit code is in `docs/errors.md`.
-pub fn main(arguments: &[String], environment: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+pub fn main(arguments: &[OsString], environment: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     let result = match Command::parse(arguments) {
+        Ok(Command::Exec { supervise, program }) => hide().map(|()| exec::run(supervise, &program, environment)),
         Ok(Command::Help) => return print(&arguments::help()),
         Ok(Command::Version) => return print(concat!("keyvault-agent ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Fetch { root }) => Places::below(root.as_deref()).map_err(Unusable::from).and_then(|places| fetch_once(&places, environment)),
+        Ok(Command::Fetch { root }) => hide().and_then(|()| Ok(Places::below(root.as_deref())?)).and_then(|places| fetch_once(&places, environment)),
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(|unusable| {
         let _ = writeln!(std::io::stderr(), "keyvault-agent: {unusable}");
         ExitCode::from(report::UNUSABLE)
     })
+}
+
+/// Before a value is read: no core dump, no debugger, and `/proc/PID/mem` for root alone. What this process becomes by `execve` has its own rules.
+fn hide() -> Result<(), Unusable> {
+    let set = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    set.map_err(|error| Unusable::Machine(error.into()))
 }
 
 fn print(text: &str) -> ExitCode {
@@ -102,6 +112,7 @@ fn prepare(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Res
 async fn carry_out(plan: &Plan, network: HttpsNetwork) -> Result<(), Vec<Problem>> {
     let start = Instant::now();
     tracing::info!("objects to read: {}, directories to write: {}", plan.fetch.len(), plan.directories.len());
+    copy_program(plan).map_err(|problem| vec![problem])?;
     let retry = Retry::new(start + plan.deadline.get().min(LONGEST_DEADLINE), fastrand::f64);
     let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
     let values = fetch::fetch(&client, &plan.fetch, &retry).await?;
@@ -109,6 +120,12 @@ async fn carry_out(plan: &Plan, network: HttpsNetwork) -> Result<(), Vec<Problem
     write(&views).map_err(|problem| vec![problem])?;
     tracing::info!("done in {} ms", start.elapsed().as_millis());
     Ok(())
+}
+
+fn copy_program(plan: &Plan) -> Result<(), Problem> {
+    let Some(directory) = &plan.program else { return Ok(()) };
+    let copied = program::copy(Path::new("/proc/self/exe"), Path::new(directory.as_str()));
+    copied.map_err(|error| Problem { object: directory.to_string(), failure: Failure::new(Class::Volume, error.to_string()) })
 }
 
 /// A directory and the files that it will hold.

@@ -41,7 +41,8 @@ impl Places {
             Identity::ServicePrincipal { directory, .. } => Some(directory),
             Identity::ManagedIdentity { .. } | Identity::PodIdentity { .. } => None,
         };
-        for path in identity_path.into_iter().chain(plan.directories.iter_mut().map(|directory| &mut directory.path)) {
+        let directories = plan.directories.iter_mut().map(|directory| &mut directory.path);
+        for path in identity_path.into_iter().chain(directories).chain(&mut plan.program) {
             *path = self.place(path)?;
         }
         Ok(plan)

@@ -5,6 +5,6 @@ use std::process::ExitCode;
 use keyvault_injector::agent;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     agent::main(&arguments, &|name| std::env::var(name).ok())
 }

@@ -16,7 +16,8 @@ pub const EXEC_VARIABLE: &str = "KEYVAULT_AGENT_EXEC";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecPlan {
-    version: u32,
+    /// The version of the contract, of which a build knows one.
+    pub version: u32,
     /// A directory as the agent writes it: each file's name is a variable's name, its bytes the value. Absent means no variable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<AbsolutePath>,
