@@ -27,6 +27,8 @@ use lookup::{NotStarted, Obstacle};
 const OUR_PREFIX: &[u8] = b"KEYVAULT_AGENT_";
 /// Where Kubernetes has it unless the container says otherwise.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// The shortest there is, that of 32-bit programs.
+const ELF_HEADER: u64 = 52;
 
 /// Why no program runs.
 #[derive(Debug, thiserror::Error)]
@@ -112,8 +114,8 @@ fn obstacle(file: &Path) -> Option<Obstacle> {
     }
     let mut beginning = Vec::new();
     // A program that may be executed and not read is the kernel's to judge.
-    std::fs::File::open(file).and_then(|handle| handle.take(4).read_to_end(&mut beginning)).ok()?;
-    let known = beginning.starts_with(b"#!") || beginning.starts_with(b"\x7fELF");
+    std::fs::File::open(file).and_then(|handle| handle.take(ELF_HEADER).read_to_end(&mut beginning)).ok()?;
+    let known = beginning.starts_with(b"#!") || (beginning.starts_with(b"\x7fELF") && beginning.len() as u64 == ELF_HEADER);
     (!known).then(|| Obstacle::Other(Errno::NOEXEC.into()))
 }
 

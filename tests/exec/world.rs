@@ -1,0 +1,173 @@
+//! A wrapped container: its values, its programs, its termination log.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
+
+pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_keyvault-agent");
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// For what takes milliseconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+}
+
+/// What a program left.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl World {
+    /// With these variables.
+    pub(crate) fn new(values: &[(&str, &[u8])]) -> World {
+        let world = World { folder: tempfile::tempdir().unwrap() };
+        std::fs::set_permissions(world.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::create_dir(world.path("env")).unwrap();
+        world.put("log", b"", 0o644);
+        world.publish("..1", values);
+        world
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
+    pub(crate) fn put(&self, below: &str, content: &[u8], mode: u32) -> PathBuf {
+        let path = self.path(below);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::io::copy(&mut &content[..], &mut std::fs::File::create(&path).unwrap()).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        path
+    }
+
+    /// Swaps the values as the agent does.
+    pub(crate) fn publish(&self, version: &str, values: &[(&str, &[u8])]) {
+        let folder = Path::new("env").join(version);
+        std::fs::create_dir(self.folder.path().join(&folder)).unwrap();
+        for (name, value) in values {
+            self.put(folder.join(name).to_str().unwrap(), value, 0o400);
+        }
+        symlink(version, self.path("env/..data_tmp")).unwrap();
+        std::fs::rename(self.path("env/..data_tmp"), self.path("env/..data")).unwrap();
+    }
+
+    pub(crate) fn termination(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// `keyvault-agent exec` as the webhook would have it, with more fields of its plan.
+    pub(crate) fn exec(&self, extra: Value) -> Command {
+        let mut plan = json!({"version": 1, "environment": self.path("env"), "terminationMessagePath": self.path("log")});
+        plan.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let mut command = Command::new(AGENT);
+        command.arg("exec").env_clear().env("PATH", PATH).env("KEYVAULT_AGENT_EXEC", plan.to_string());
+        command
+    }
+
+    /// Becomes the program and runs to its end.
+    pub(crate) fn become_program<S: AsRef<OsStr>>(&self, program: &[S]) -> Run {
+        run(self.exec(json!({})).arg("--").args(program))
+    }
+
+    /// Starts the program below the agent, which watches the values and looks at once.
+    pub(crate) fn supervise(&self, extra: Value, program: &[&str]) -> Running {
+        let mut plan = json!({"watch": [self.path("env")]});
+        plan.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        Running::start(self.exec(plan).args(["--supervise", "--"]).args(program))
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Run {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Run { status: output.status, stdout: output.stdout, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
+}
+
+/// Asks until there is an answer.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// The variables of a process, as `/proc/PID/environ` has them.
+pub(crate) fn variables(environ: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let pair = |text: &[u8]| {
+        let at = text.iter().position(|byte| *byte == b'=').unwrap();
+        (String::from_utf8(text[..at].to_vec()).unwrap(), text[at + 1..].to_vec())
+    };
+    let mut pairs: Vec<_> = environ.split(|byte| *byte == 0).filter(|text| !text.is_empty()).map(pair).collect();
+    pairs.sort();
+    pairs
+}
+
+/// A program that runs; it is killed when this is dropped.
+pub(crate) struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    stderr: ChildStderr,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Running {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout, stderr) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
+        Running { child, stdin, stdout, stderr }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line that the program writes.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end_matches('\n').to_owned()
+    }
+
+    pub(crate) fn send(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> Run {
+        let status = until("the end of the program", || self.child.try_wait().unwrap());
+        drop(self.stdin.take());
+        let (mut stdout, mut stderr) = (Vec::new(), String::new());
+        self.stdout.read_to_end(&mut stdout).unwrap();
+        self.stderr.read_to_string(&mut stderr).unwrap();
+        Run { status, stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A shell's program that answers signals at once and ends with its stdin.
+pub(crate) fn shell(before: &str) -> [OsString; 3] {
+    const WAIT: &str = "exec 3<&0\ncat <&3 >/dev/null & echo ready\nwait $!\nwhile [ $? -gt 128 ]; do wait $!; done";
+    ["sh".into(), "-c".into(), format!("{before}\n{WAIT}").into()]
+}
