@@ -148,3 +148,22 @@ fn a_full_volume_is_named_with_directory_and_file_and_the_old_files_stay() {
     assert_eq!(world.files("keyvault/files"), before);
     assert_eq!(std::fs::read_dir(world.path("keyvault/other")).unwrap().count(), 0);
 }
+
+#[test]
+fn the_agent_copies_itself_to_a_volume_of_other_containers_before_it_asks_a_vault() {
+    let world = World::new();
+    std::fs::create_dir(world.path("keyvault/bin")).unwrap();
+    let plan = world.plan_for(&["nosuch"]).with("/program", json!("/keyvault/bin"));
+    assert_eq!(world.run(&plan).code, 66);
+    let copied = world.files("keyvault/bin");
+    assert_eq!(copied.keys().collect::<Vec<_>>(), ["keyvault-agent"]);
+    let (mode, bytes) = &copied["keyvault-agent"];
+    assert!(mode == "0555" && *bytes == std::fs::read(env!("CARGO_BIN_EXE_keyvault-agent")).unwrap(), "{mode} {} bytes", bytes.len());
+
+    world.reset_calls();
+    let run = world.run(&plan.with("/program", json!("/keyvault/absent")));
+    let root = world.root.path().canonicalize().unwrap();
+    let expected = format!("volume {}/keyvault/absent: there is no such directory, so the volume is not mounted; ", root.display());
+    assert_eq!((run.code, run.termination.starts_with(&expected)), (73, true), "{}", run.termination);
+    assert_eq!((world.calls("vault"), world.calls("entra")), (json!(null), json!(null)), "not a single call");
+}
