@@ -1,4 +1,4 @@
-//! The agent against a bare client of the same profile that replays its calls; its size, its memory, its round trips.
+//! The agent against a bare client of the same profile that replays its calls; its size, its memory, its round trips, its wrapper.
 //!
 //! Ends with 1 if a limit is broken. Only ratios within one run mean anything: samples are interleaved, the emulator is another process.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -9,6 +9,8 @@ mod build;
 mod emulator;
 #[path = "agent/sample.rs"]
 mod sample;
+#[path = "agent/wrapper.rs"]
+mod wrapper;
 
 use std::error::Error;
 use std::path::Path;
@@ -39,6 +41,7 @@ fn main() -> Result<ExitCode, BoxError> {
     let mut limits = Limits { kept: true };
 
     limits.check("static agent, MB", build::size(&programs.agent)? as f64 / 1e6, SIZE as f64 / 1e6);
+    wrapper::measure(&programs.agent, &mut limits)?;
     against_bare_client(&programs, &emulator, &mut limits)?;
     limits.check("agent, ten secrets, VmHWM, KiB", peak_memory(&programs.agent, &emulator)? as f64, MEMORY_KIB as f64);
     round_trips(&programs.agent, &emulator, &mut limits)?;

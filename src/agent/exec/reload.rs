@@ -172,6 +172,15 @@ mod tests {
     }
 
     #[test]
+    fn the_exit_code_of_a_restart_has_no_other_meaning_and_is_documented() {
+        use crate::agent::report;
+        let taken = crate::vault::Class::ALL.into_iter().map(report::exit_code).chain([0, report::UNUSABLE, 101, 126, 127]);
+        assert!(RESTARTED < 128 && taken.into_iter().all(|code| code != RESTARTED));
+        assert!(include_str!("../../../docs/environment.md").contains(&format!("\n| {RESTARTED} | ended for new values")));
+        assert!(crate::agent::arguments::help().contains(&format!("\n  {RESTARTED}  ended for new values")));
+    }
+
+    #[test]
     fn the_end_of_the_pod_wins_over_a_restart() {
         let mut waiting = reload(Some(OnChange::Restart), RestartPolicy::OnFailure);
         waiting.changed(at(5_000), 0.5);
