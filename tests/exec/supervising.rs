@@ -145,6 +145,21 @@ fn the_end_of_the_pod_wins_over_a_restart_that_waits() {
     assert_eq!((run.status.code(), run.stderr.as_str()), (Some(4), ""));
 }
 
+#[test]
+fn the_end_of_the_pod_wins_over_a_restart_that_has_begun() {
+    let world = World::new(&[]);
+    let plan = json!({"onChange": "restart", "restartsApart": "0s", "restartPolicy": "OnFailure", "grace": "1h"});
+    let mut running = supervised(&world, plan, "trap 'echo told' TERM; trap 'echo winch' WINCH; trap 'exit 4' EXIT");
+    world.publish("..2", &[]);
+    assert_eq!(running.line(), "told");
+    running.send(Signal::TERM);
+    // Is passed on after SIGTERM has been looked at.
+    running.send(Signal::WINCH);
+    assert_eq!(running.line(), "winch", "it is not told twice");
+    running.close();
+    assert_eq!(running.end().status.code(), Some(4));
+}
+
 /// Whether a process that we may look into holds these bytes anywhere it can write.
 fn holds(pid: u32, needle: &[u8]) -> Option<bool> {
     let memory = std::fs::File::open(format!("/proc/{pid}/mem")).ok()?;

@@ -147,11 +147,16 @@ impl Running {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Ends its stdin.
+    pub(crate) fn close(&mut self) {
+        drop(self.stdin.take());
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn end(&mut self) -> Run {
         let status = until("the end of the program", || self.child.try_wait().unwrap());
-        drop(self.stdin.take());
+        self.close();
         let (mut stdout, mut stderr) = (Vec::new(), String::new());
         self.stdout.read_to_end(&mut stdout).unwrap();
         self.stderr.read_to_string(&mut stderr).unwrap();

@@ -53,12 +53,15 @@ impl Reload {
 
     /// The values changed. `random` is from 0 up to 1 and says which part of the spread this pod waits. Changes that come meanwhile are met by the same act.
     pub(super) fn changed(&mut self, now: Duration, random: f64) {
-        let due = now.saturating_add(self.spread.mul_f64(random.clamp(0.0, 1.0)));
-        match (self.action, &self.state) {
-            (Some(OnChange::Signal(_)), State::Current) => self.state = State::Due(due),
+        let earliest = match self.action {
+            Some(OnChange::Signal(_)) => now,
             // The start counts as a restart, so that nothing has to be remembered from one to the next.
-            (Some(OnChange::Restart), State::Current) => self.state = State::Due(due.max(self.apart)),
-            _ => {}
+            Some(OnChange::Restart) => now.max(self.apart),
+            None => return,
+        };
+        if self.state == State::Current {
+            // Last, for replicas that started together would otherwise restart together.
+            self.state = State::Due(earliest.saturating_add(self.spread.mul_f64(random.clamp(0.0, 1.0))));
         }
     }
 
@@ -82,8 +85,8 @@ impl Reload {
         }
     }
 
-    /// A signal that ends programs came from outside: the pod is being deleted, and its grace period is the kubelet's to watch. Returns whether
-    /// the program is still to be told.
+    /// SIGTERM came from outside: the pod is being deleted, and its grace period is the kubelet's to watch. Returns whether the program is still to
+    /// be told.
     pub(super) fn leave(&mut self) -> bool {
         let told = matches!(self.state, State::Ending(_) | State::Killed);
         self.state = State::Leaving;
@@ -136,11 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn two_changes_within_ten_minutes_are_one_restart_ten_minutes_after_the_start() {
-        let mut reload = reload(Some(OnChange::Restart), RestartPolicy::Always);
-        reload.changed(at(60), 0.1);
-        reload.changed(at(300), 0.0);
-        assert_eq!((reload.act(at(599)), reload.act(at(600)), reload.act(at(601))), (None, Some(Act::End), None));
+    fn two_changes_within_ten_minutes_are_one_restart_and_replicas_are_apart_then_too() {
+        for (random, due) in [(0.0, 600), (0.1, 630), (0.5, 750)] {
+            let mut reload = reload(Some(OnChange::Restart), RestartPolicy::Always);
+            reload.changed(at(60), random);
+            reload.changed(at(300), 0.0);
+            assert_eq!((reload.act(at(due - 1)), reload.act(at(due)), reload.act(at(due + 1))), (None, Some(Act::End), None));
+        }
     }
 
     #[test]

@@ -46,8 +46,8 @@ async fn supervise(plan: &ExecPlan, program: &[OsString], termination_log: &Path
                 }
             }
             signal = signals.next() => {
-                let ends = matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT);
-                if (!ends || reload.leave()) && !signals::reached_program(signal) {
+                // Others may mean an end as well, or a thread dump; SIGTERM is what the kubelet sends.
+                if (signal != Signal::TERM || reload.leave()) && !signals::reached_program(signal) {
                     send(child, signal)?;
                 }
             }
