@@ -1,6 +1,7 @@
 //! From the plan to all its values, or to all its problems. Touches no disk but what the identity needs.
 
 mod gate;
+mod pace;
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -24,13 +25,13 @@ pub struct Problem {
     pub failure: Failure,
 }
 
-/// Reads every object of the plan, at most 32 at a time from each vault. All are tried, so that all problems are known at once.
+/// Reads every object of the plan: from each vault one first, and then at most 64 at a time. All are tried, so that all problems are known at once.
 ///
 /// # Errors
 /// Every object that could not be had, in the plan's order. An optional one that does not exist is no problem.
 pub async fn fetch<'p, N: Network>(client: &Client<'_, N>, objects: &'p [Fetch], retry: &Retry) -> Result<Values<'p>, Vec<Problem>> {
     client.sign_in().await.map_err(|failure| vec![Problem { object: all(objects), failure }])?;
-    let gates: HashMap<&VaultUrl, Gate> = objects.iter().map(|fetch| (&fetch.object.vault, Gate::new(retry.deadline()))).collect();
+    let gates: HashMap<&VaultUrl, Gate> = objects.iter().map(|fetch| (&fetch.object.vault, Gate::new(retry.deadline(), retry.jitter()))).collect();
     let reads = join_all(objects.iter().map(|fetch| read(client, fetch, &gates[&fetch.object.vault], retry.clone()))).await;
     let (mut values, mut problems) = (Values::new(), Vec::new());
     for (Fetch { id, object, .. }, result) in objects.iter().zip(reads) {
@@ -46,9 +47,8 @@ pub async fn fetch<'p, N: Network>(client: &Client<'_, N>, objects: &'p [Fetch],
 async fn read<N: Network>(client: &Client<'_, N>, Fetch { kind, object, .. }: &Fetch, gate: &Gate, retry: Retry) -> Result<format::Object, Failure> {
     let attempt = async || {
         let pass = gate.enter().await;
-        let result = client.read(*kind, object).await;
+        let result = gate.learn(client.read(*kind, object).await, Instant::now());
         drop(pass);
-        gate.learn(&result, Instant::now());
         result
     };
     let stored = retry.run(&label(object), attempt).await.map_err(|failure| gate.explain(failure))?;

@@ -108,21 +108,40 @@ async fn every_problem_is_reported_in_the_plans_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vault_gets_at_most_32_requests_at_a_time() {
+async fn a_vault_gets_one_request_first_and_then_at_most_64_at_a_time() {
     let vault = Vault::default();
     assert_eq!(run(&vault, &many(), Duration::from_secs(60)).await.unwrap().len(), 100);
-    assert_eq!(vault.most.borrow().iter().max(), Some(&32));
+    let most = vault.most.borrow();
+    assert_eq!(most[..4], [1, 1, 2, 3], "{most:?}");
+    assert_eq!(most.iter().max(), Some(&64));
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_throttling_one_request_goes_and_then_more_with_each_success() {
-    let vault = Vault { throttled: Cell::new(32), retry_after: "2", ..Vault::default() };
+    let vault = Vault { throttled: Cell::new(2), retry_after: "2", ..Vault::default() };
     let start = Instant::now();
     assert_eq!(run(&vault, &many(), Duration::from_secs(60)).await.unwrap().len(), 100);
-    assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_secs(4), "{:?}", start.elapsed());
     let most = vault.most.borrow();
-    assert_eq!(most[32..39], [1, 1, 2, 1, 2, 3, 4], "{most:?}");
-    assert!(*most[32..].iter().max().unwrap() <= 32);
+    assert_eq!(most[..9], [1, 1, 1, 1, 2, 1, 2, 3, 4], "{most:?}");
+    assert!(*most.iter().max().unwrap() <= 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_used_up_window_is_asked_once_in_each_pause_however_many_objects_wait() {
+    let vault = Vault { throttled: Cell::new(4), retry_after: "soon", ..Vault::default() };
+    let start = Instant::now();
+    assert_eq!(run(&vault, &many(), Duration::from_secs(60)).await.unwrap().len(), 100);
+    assert!((18..19).contains(&start.elapsed().as_secs()), "four pauses of 4.5 s, and no wait of an object on top: {:?}", start.elapsed());
+    assert_eq!(vault.most.borrow()[..7], [1, 1, 1, 1, 1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_object_is_tried_again_when_the_pause_is_over_and_not_later() {
+    let vault = Vault { throttled: Cell::new(9), retry_after: "soon", ..Vault::default() };
+    let start = Instant::now();
+    assert_eq!(run(&vault, &objects(&["a"]), Duration::from_secs(60)).await.unwrap().len(), 1);
+    assert_eq!(start.elapsed().as_secs(), 40, "nine pauses of 4.5 s");
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,9 +157,10 @@ async fn nobody_waits_for_a_vault_that_wants_more_time_than_there_is() {
 #[tokio::test(start_paused = true)]
 async fn an_object_whose_turn_never_came_says_that_the_vault_throttles() {
     let vault = Vault { throttled: Cell::new(1_000), retry_after: "soon", ..Vault::default() };
-    let problems = run(&vault, &many(), Duration::from_secs(3)).await.unwrap_err();
+    let problems = run(&vault, &many(), Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(problems.len(), 100);
-    assert!(problems[0].starts_with("p/s0: Key Vault answered 429 (no time for another try"), "{}", problems[0]);
+    assert_eq!(problems[0], "p/s0: Key Vault answered 429 (tried 2 times until the deadline)");
+    assert_eq!(problems[1], "p/s1: Key Vault answered 429 (no time for another try before the deadline)");
     assert_eq!(problems[99], "p/s99: no answer before the deadline, because Key Vault throttles");
 }
 

@@ -82,6 +82,8 @@ pub enum Outlook {
     Transient,
     /// It may, and the server said how long to wait.
     After(Duration),
+    /// It may, and nothing goes to the server before so long has passed: chosen by us, jitter included.
+    Paused(Duration),
 }
 
 /// A request that did not bring what was asked for.

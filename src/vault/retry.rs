@@ -33,6 +33,12 @@ impl Retry {
         self.deadline
     }
 
+    /// Where numbers from 0 to 1 come from.
+    #[must_use]
+    pub fn jitter(&self) -> fn() -> f64 {
+        self.jitter
+    }
+
     /// Tries until something comes of it. `subject` names the operation in the log.
     ///
     /// # Errors
@@ -95,12 +101,14 @@ enum GiveUp {
 }
 
 /// After `failed` tries with `left` until the deadline. Own waits have full jitter; what the server asks for is a floor, and
-/// jitter comes on top, so that many pods do not come back at the same instant.
+/// jitter comes on top, so that many pods do not come back at the same instant. A pause of the whole vault is taken as it is: the waits of
+/// single objects must not come on top.
 fn wait(failed: u32, outlook: Outlook, left: Duration, jitter: f64) -> Result<Duration, GiveUp> {
     let asked = match outlook {
         Outlook::Final => return Err(GiveUp::Final),
         Outlook::After(asked) if asked >= left => return Err(GiveUp::TooLong(asked)),
         Outlook::After(asked) => Some(asked),
+        Outlook::Paused(pause) => return if pause >= left { Err(GiveUp::Deadline) } else { Ok(pause) },
         Outlook::Transient => None,
     };
     let wait = match asked {
@@ -134,8 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_is_taken_as_it_is_however_often_it_happened() {
+        for (failed, jitter) in [(1, 0.0), (9, 1.0)] {
+            assert_eq!(wait(failed, Outlook::Paused(MS(3_000)), MS(10_000), jitter), Ok(MS(3_000)));
+        }
+    }
+
+    #[test]
     fn nothing_waits_past_the_deadline() {
         assert_eq!(wait(1, Outlook::After(MS(3_600_000)), MS(120_000), 0.5), Err(GiveUp::TooLong(MS(3_600_000))));
+        assert_eq!(wait(1, Outlook::Paused(MS(3_000)), MS(3_000), 0.5), Err(GiveUp::Deadline));
         assert_eq!(wait(5, Outlook::Transient, MS(1_000), 1.0), Err(GiveUp::Deadline));
         assert_eq!(wait(1, Outlook::Transient, Duration::ZERO, 0.0), Err(GiveUp::Deadline));
         assert_eq!(wait(1, Outlook::Final, MS(1_000), 0.0), Err(GiveUp::Final));
