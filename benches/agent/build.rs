@@ -1,4 +1,5 @@
 //! Builds what is measured: static, in the profile of the image, without the dependencies of tests.
+#![allow(dead_code)] // each benchmark uses its own part
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,11 @@ pub(crate) struct Programs {
 }
 
 pub(crate) fn programs() -> Result<Programs, BoxError> {
-    Ok(Programs { agent: program("agent", "keyvault-agent")?, bare: program("bare-client", "bare-client")? })
+    Ok(Programs { agent: agent()?, bare: program("bare-client", "bare-client")? })
+}
+
+pub(crate) fn agent() -> Result<PathBuf, BoxError> {
+    program("agent", "keyvault-agent")
 }
 
 pub(crate) fn size(program: &Path) -> Result<u64, BoxError> {

@@ -1,4 +1,5 @@
 //! The emulator as a process of its own, and what both programs are told about it.
+#![allow(dead_code)] // each benchmark uses its own part
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -21,6 +22,7 @@ tenants:
     federatedCredentials: [{issuer: "https://oidc/", subject: "system:serviceaccount:default:app", audience: "api://AzureADTokenExchange", jwksFile: sa.jwks.json}]
 vaults:
 - name: demo
+  # throttle
   permissions: [{identity: 11111111-1111-1111-1111-111111111111, allow: ["*"]}]
   secrets:
 "#;
@@ -35,6 +37,15 @@ pub(crate) struct Emulator {
 
 impl Emulator {
     pub(crate) fn start() -> Result<Emulator, BoxError> {
+        Emulator::configured(CONFIG)
+    }
+
+    /// Its vault serves so many calls in each window (`10s`).
+    pub(crate) fn throttling(calls: u64, window: &str) -> Result<Emulator, BoxError> {
+        Emulator::configured(&CONFIG.replace("# throttle", &format!("throttle: {{calls: {calls}, window: {window}}}")))
+    }
+
+    fn configured(config: &str) -> Result<Emulator, BoxError> {
         // Memory, as in a pod, where there is such a place.
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
@@ -45,9 +56,11 @@ impl Emulator {
         let token = std::str::from_utf8(token.expose())?.to_owned();
         put("token", &token)?;
         put("sa.jwks.json", &key.jwks())?;
-        put("emulator.yaml", &(0..50).fold(CONFIG.to_owned(), |text, n| format!("{text}  - {{name: secret-{n}, value: {}}}\n", "v".repeat(100))))?;
+        put("emulator.yaml", &(0..50).fold(config.to_owned(), |text, n| format!("{text}  - {{name: secret-{n}, value: {}}}\n", "v".repeat(100))))?;
 
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vault-emulator"));
+        // As many connections as the system lets it hold.
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "ulimit -S -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_vault-emulator")]);
         command.args(["--listen", "127.0.0.1:0", "--imds-listen", "127.0.0.1:0", "--config"]).arg(directory.path().join("emulator.yaml"));
         let mut child = command.arg("--state-dir").arg(directory.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut line = String::new();
@@ -61,8 +74,13 @@ impl Emulator {
         self.directory.path().to_owned()
     }
 
-    /// The agent's plan for so many secrets.
+    /// The agent's plan for so many secrets, in `/files`.
     pub(crate) fn plan(&self, secrets: usize) -> String {
+        self.plan_into("/files", secrets, "1m")
+    }
+
+    /// The agent's plan for so many secrets.
+    pub(crate) fn plan_into(&self, directory: &str, secrets: usize, deadline: &str) -> String {
         let fetch: Vec<Value> =
             (0..secrets).map(|n| json!({"id": n.to_string(), "secret": {"vault": self.vault(), "name": format!("secret-{n}")}})).collect();
         let entries: Vec<Value> =
@@ -71,9 +89,9 @@ impl Emulator {
             "version": 1,
             "cloud": {"authorityHost": self.ready["authority"], "resource": "https://vault.azure.net", "verifyChallenge": false},
             "identity": {"workloadIdentity": {"clientId": APP, "tenantId": TENANT, "tokenFile": "/token"}},
-            "deadline": "1m",
+            "deadline": deadline,
             "fetch": fetch,
-            "directories": [{"path": "/files", "entries": entries}],
+            "directories": [{"path": directory, "entries": entries}],
             "extraCa": self.ca,
         })
         .to_string()
@@ -107,14 +125,25 @@ impl Emulator {
         format!("https://demo.vault.localhost:{port}")
     }
 
+    /// Calls by plane and status since the start: `{"vault":{"200":10}}`.
+    pub(crate) fn calls(&self) -> Result<Value, BoxError> {
+        let answer = self.control("GET", "requests", "")?;
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or("no body")?;
+        Ok(serde_json::from_str::<Value>(body)?["counts"].take())
+    }
+
     fn script(&self, fault: &Value) -> Result<(), BoxError> {
+        let answer = self.control("POST", "faults", &fault.to_string())?;
+        if answer.starts_with("HTTP/1.1 204") { Ok(()) } else { Err(answer.into()) }
+    }
+
+    fn control(&self, method: &str, path: &str, body: &str) -> Result<String, BoxError> {
         let address = self.ready["imds"].as_str().and_then(|url| url.strip_prefix("http://")).ok_or("no address")?;
-        let (mut stream, body) = (TcpStream::connect(address)?, fault.to_string());
-        let length = body.len();
-        write!(stream, "POST /_emulator/faults HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
+        let (mut stream, length) = (TcpStream::connect(address)?, body.len());
+        write!(stream, "{method} /_emulator/{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        if answer.starts_with("HTTP/1.1 204") { Ok(()) } else { Err(answer.into()) }
+        Ok(answer)
     }
 }
 
