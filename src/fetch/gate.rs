@@ -27,7 +27,7 @@ struct State {
 pub(super) struct Pass<'g>(&'g Gate);
 
 impl Gate {
-    /// Never stays closed until after `deadline`; `jitter` yields numbers from 0 to 1.
+    /// Nothing is worth a try after `deadline`; `jitter` yields numbers from 0 to 1.
     pub(super) fn new(deadline: Instant, jitter: fn() -> f64) -> Gate {
         Gate { jitter, state: Mutex::new(State { pace: Pace::new(deadline), inside: 0 }), opened: Notify::new() }
     }

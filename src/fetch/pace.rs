@@ -34,7 +34,7 @@ pub(super) enum Turn {
 }
 
 impl Pace {
-    /// Never keeps a vault closed until after `deadline`.
+    /// Nothing is worth a try after `deadline`.
     pub(super) fn new(deadline: Instant) -> Pace {
         Pace { deadline, limit: 1, throttled: false, closed_until: None }
     }
@@ -59,13 +59,15 @@ impl Pace {
     pub(super) fn learn(&mut self, failure: Option<&Failure>, now: Instant, jitter: f64) -> Option<Duration> {
         match failure.map(|failure| (failure.class, failure.outlook)) {
             Some((Class::Throttled, Outlook::After(asked))) => {
-                self.close(now + asked);
+                // Open where nobody could wait that long: then each may learn at once what the vault asks.
+                let until = Some(now + asked).filter(|until| *until < self.deadline);
+                self.close(until);
                 None
             }
             Some((Class::Throttled, Outlook::Transient)) => {
                 let pause = PAUSE.start + (PAUSE.end - PAUSE.start).mul_f64(jitter);
                 let until = self.closed_until.filter(|until| now < *until).unwrap_or(now + pause);
-                self.close(until);
+                self.close(Some(until));
                 Some(until - now)
             }
             // Whatever else it says, it answers.
@@ -82,13 +84,10 @@ impl Pace {
         }
     }
 
-    /// Stays open where nobody could wait that long: then each may learn at once what the vault says.
-    fn close(&mut self, until: Instant) {
+    fn close(&mut self, until: Option<Instant>) {
         self.limit = 1;
         self.throttled = true;
-        if until < self.deadline {
-            self.closed_until = self.closed_until.max(Some(until));
-        }
+        self.closed_until = self.closed_until.max(until);
     }
 }
 
@@ -174,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn a_vault_is_not_closed_for_longer_than_there_is_time() {
+    fn without_time_for_another_try_a_vault_is_asked_no_more_unless_it_says_itself_for_how_long() {
         let now = Instant::now();
-        for outlook in [Outlook::Transient, Outlook::After(3600 * SECOND)] {
+        for (outlook, expected) in [(Outlook::Transient, 0), (Outlook::After(3600 * SECOND), 1)] {
             let mut pace = Pace::new(now + 2 * SECOND);
             pace.learn(Some(&refusal(outlook)), now, 0.0);
-            assert_eq!(room(&pace, 0, now), 1, "{outlook:?}");
+            assert_eq!(room(&pace, 0, now), expected, "{outlook:?}");
         }
     }
 }

@@ -94,16 +94,48 @@ fn all_problems_come_at_once_and_the_message_fits() {
 #[test]
 fn throttling_passes_with_and_without_a_word_on_how_long() {
     for fault in
-        [json!({"plane": "vault", "kind": "throttle", "count": 40}), json!({"plane": "vault", "kind": "throttle", "count": 3, "retry_after": 1})]
+        [json!({"plane": "vault", "kind": "throttle", "count": 2}), json!({"plane": "vault", "kind": "throttle", "count": 3, "retry_after": 1})]
     {
         let world = World::new();
         world.fault(fault.clone());
         let all: Vec<(String, String)> = secrets().collect();
-        let run = world.run(&world.plan_for(&all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>()));
+        let plan = world.plan_for(&all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>()).with("/deadline", json!("1m"));
+        let run = world.run(&plan);
         assert_eq!(run.code, 0, "{}", run.log);
         assert_eq!(world.calls("vault"), json!({"200": 50, "429": fault["count"]}));
         assert_eq!(world.files("keyvault/files").len(), 50);
     }
+}
+
+#[test]
+fn who_starts_when_the_window_is_used_up_asks_once_in_each_pause() {
+    let world = World::new();
+    let plan = |names: &[(String, String)]| {
+        names.iter().fold(world.plan(), |plan, (name, _)| plan.file(name, &world.vault("narrow"), name, json!({}))).with("/deadline", json!("7s"))
+    };
+    let secrets: Vec<(String, String)> = secrets().take(10).collect();
+    assert_eq!(world.run(&plan(&secrets[..4])).code, 0);
+    assert_eq!(world.calls("vault"), json!({"200": 4}), "the whole window");
+
+    world.reset_calls();
+    let run = world.run(&plan(&secrets));
+    assert_eq!(run.code, 75, "{}", run.log);
+    assert_eq!(run.termination.lines().filter(|line| line.starts_with("throttled narrow/s-0")).count(), 10, "{}", run.termination);
+    // At once and after three to six seconds; once more only if both pauses were short.
+    let calls = world.calls("vault");
+    assert!([json!({"429": 2}), json!({"429": 3})].contains(&calls), "{calls}");
+}
+
+#[test]
+fn what_one_window_has_no_room_for_comes_with_the_next_ones() {
+    let world = World::new();
+    let plan = secrets().take(10).fold(world.plan(), |plan, (name, _)| plan.file(&name, &world.vault("brief"), &name, json!({})));
+    let run = world.run(&plan.with("/deadline", json!("2m")));
+    assert_eq!(run.code, 0, "{}", run.log);
+    assert_eq!(world.files("keyvault/files").len(), 10);
+    let calls = world.calls("vault");
+    // Nine at once after the first of the first window, three after the three of the second.
+    assert!(calls["200"] == 10 && calls["429"].as_u64().is_some_and(|refused| refused <= 8), "{calls}");
 }
 
 #[test]

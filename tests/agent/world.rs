@@ -50,6 +50,22 @@ vaults:
   - {name: old-token, value: canary-disabled, enabled: false}
 "#;
 
+/// Vaults that serve four calls: once, and in each second. Followed by secrets.
+const NARROW: [&str; 2] = [
+    r#"
+- name: narrow
+  throttle: {calls: 4, window: 1h}
+  permissions: [{identity: 11111111-1111-1111-1111-111111111111, allow: ["*"]}]
+  secrets:
+"#,
+    r#"
+- name: brief
+  throttle: {calls: 4, window: 1s}
+  permissions: [{identity: 11111111-1111-1111-1111-111111111111, allow: ["*"]}]
+  secrets:
+"#,
+];
+
 /// Stands behind the secrets of `demo`. In `public` the managed identity may get certificates and no secrets.
 const OBJECTS: &str = r#"
   certificates:
@@ -89,9 +105,10 @@ pub(crate) struct Run {
 impl World {
     pub(crate) fn new() -> World {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        let text = format!("{CONFIG}{}", secrets().map(|(name, value)| format!("  - {{name: {name}, value: {value}}}\n")).collect::<String>());
+        let listed = secrets().map(|(name, value)| format!("  - {{name: {name}, value: {value}}}\n")).collect::<String>();
+        let text = format!("{CONFIG}{listed}");
         let text = format!("{text}  - {{name: large, value: {}}}\n", CANARY.repeat(500));
-        let text = format!("{text}{}{OBJECTS}", certificates());
+        let text = format!("{text}{}{OBJECTS}{}", certificates(), NARROW.map(|vault| format!("{vault}{listed}")).concat());
         let config = Config::parse(&text, &fixtures).unwrap();
         let (ready, when_ready) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
