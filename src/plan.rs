@@ -114,6 +114,17 @@ pub enum Identity {
     },
 }
 
+impl Identity {
+    /// The token proxy of a workload identity, where there is one.
+    #[must_use]
+    pub fn token_proxy(&self) -> Option<&TokenProxy> {
+        match self {
+            Identity::WorkloadIdentity { token_proxy, .. } => token_proxy.as_ref(),
+            Identity::ManagedIdentity { .. } | Identity::PodIdentity { .. } | Identity::ServicePrincipal { .. } => None,
+        }
+    }
+}
+
 /// How a managed identity is picked where a node has several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -75,7 +75,7 @@ impl Scenario {
             verify_challenge: false,
             allowed_vault_hosts: Vec::new(),
         };
-        let network = HttpsNetwork::new(Some(&running.ca_pem), &ProxyVariables::default(), &Resolver::new("/nonexistent")).unwrap();
+        let network = HttpsNetwork::new(Some(&running.ca_pem), None, &ProxyVariables::default(), &Resolver::new("/nonexistent")).unwrap();
         let retry = Retry::new(Instant::now() + Duration::from_secs(30), || 0.0);
         let client = Client::new(network, &cloud, &identity, retry.clone());
         let object = Object {

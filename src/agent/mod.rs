@@ -41,7 +41,7 @@ enum Unusable {
     #[error("{0}")]
     Place(#[from] place::PlaceError),
     #[error("{0}")]
-    Ca(#[from] crate::vault::CaError),
+    Tls(#[from] crate::vault::TlsError),
     #[error("this machine cannot run the agent: {0}")]
     Machine(#[from] std::io::Error),
 }
@@ -103,7 +103,8 @@ async fn until_told_to_end<T>(work: impl Future<Output = T>) -> std::io::Result<
 /// Everything that can be wrong before the first request.
 fn prepare(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<(Plan, HttpsNetwork, tokio::runtime::Runtime), Unusable> {
     let plan = places.apply(Plan::from_json(&environment(plan::PLAN_VARIABLE).ok_or(Unusable::NoPlan)?)?)?;
-    let network = HttpsNetwork::new(plan.extra_ca.as_deref(), &ProxyVariables::read(environment), &Resolver::new("/etc/resolv.conf"))?;
+    let (proxies, resolver) = (ProxyVariables::read(environment), Resolver::new("/etc/resolv.conf"));
+    let network = HttpsNetwork::new(plan.extra_ca.as_deref(), plan.identity.token_proxy(), &proxies, &resolver)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok((plan, network, runtime))
 }

@@ -12,6 +12,8 @@ pub(super) enum PlaceError {
     Root { root: String, reason: String },
     #[error("the plan's authorityHost {0:?} does not begin with https://")]
     Authority(String),
+    #[error("the plan's tokenProxy.url {0:?} does not begin with https://")]
+    TokenProxy(String),
     #[error("the plan's metadata endpoint {0:?} does not begin with http://")]
     Endpoint(String),
 }
@@ -57,6 +59,9 @@ impl Places {
 fn check(plan: &Plan) -> Result<(), PlaceError> {
     if !plan.cloud.authority_host.starts_with("https://") {
         return Err(PlaceError::Authority(plan.cloud.authority_host.clone()));
+    }
+    if let Some(proxy) = plan.identity.token_proxy().filter(|proxy| !proxy.url.starts_with("https://")) {
+        return Err(PlaceError::TokenProxy(proxy.url.clone()));
     }
     match &plan.identity {
         Identity::ManagedIdentity { endpoint: Some(endpoint), .. } | Identity::PodIdentity { endpoint: Some(endpoint), .. }

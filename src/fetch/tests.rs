@@ -22,7 +22,7 @@ impl Network for &Vault {
     async fn send(&self, request: Request<'_>) -> Result<Response, TransportError> {
         let mut headers = HeaderMap::new();
         let name = request.url.rsplit('/').next().unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
-        let answer = |status, headers, body: String| Ok(Response { status, headers, body: body.into(), cut: None });
+        let answer = |status, headers, body: String| Ok(Response { status, headers, body: body.into(), cut: None, server: "p".into() });
         if matches!(request.kind, Kind::Metadata) {
             return answer(200, headers, r#"{"access_token":"T"}"#.to_owned());
         }
@@ -31,7 +31,7 @@ impl Network for &Vault {
         tokio::time::sleep(Duration::from_millis(10)).await;
         self.inside.set(self.inside.get() - 1);
         if self.down {
-            return Err(TransportError::Broken { authority: "p".to_owned(), reason: "gone".to_owned() });
+            return Err(TransportError::Broken { server: "p".into(), reason: "gone".to_owned() });
         }
         if let Some(left) = self.throttled.get().checked_sub(1) {
             self.throttled.set(left);
@@ -104,7 +104,13 @@ async fn values_come_by_id_and_a_missing_optional_one_is_left_out() {
 #[tokio::test(start_paused = true)]
 async fn every_problem_is_reported_in_the_plans_order() {
     let problems = run(&Vault::default(), &objects(&["missing", "a", "denied?", "missing?"]), Duration::from_secs(60)).await;
-    assert_eq!(problems.unwrap_err(), ["p/missing: Key Vault answered 404", "p/denied: Key Vault answered 403"]);
+    assert_eq!(
+        problems.unwrap_err(),
+        [
+            "p/missing: Key Vault at p answered 404",
+            "p/denied: Key Vault at p refused the identity that the pod's label aadpodidbinding is bound to: 403"
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +156,7 @@ async fn nobody_waits_for_a_vault_that_wants_more_time_than_there_is() {
     let start = Instant::now();
     let problems = run(&vault, &many(), Duration::from_secs(60)).await.unwrap_err();
     assert_eq!(problems.len(), 100);
-    assert!(problems[99].starts_with("p/s99: Key Vault answered 429 (asks to wait 3600s, but the deadline is in 5"), "{}", problems[99]);
+    assert!(problems[99].starts_with("p/s99: Key Vault at p answered 429 (asks to wait 3600s, but the deadline is in 5"), "{}", problems[99]);
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
@@ -159,7 +165,7 @@ async fn an_object_whose_turn_never_came_says_that_the_vault_throttles() {
     let vault = Vault { throttled: Cell::new(1_000), retry_after: "soon", ..Vault::default() };
     let problems = run(&vault, &many(), Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(problems.len(), 100);
-    assert_eq!(problems[0], "p/s0: Key Vault answered 429 (tried 2 times until the deadline)");
+    assert_eq!(problems[0], "p/s0: Key Vault at p answered 429 (tried 2 times until the deadline)");
     assert_eq!(vault.most.borrow().len(), 2, "one at the start and one after the pause");
     assert_eq!(problems[99], "p/s99: no answer before the deadline, because Key Vault throttles");
 }

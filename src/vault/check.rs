@@ -8,9 +8,12 @@ use serde::de::DeserializeOwned;
 
 use super::failure::{Class, Failure, Outlook, one_line};
 use super::network::{Response, TransportError};
+use super::server::Server;
 use crate::names::ObjectKind;
 use crate::secret::SecretValue;
 
+/// How messages name it.
+const VAULT: &str = "Key Vault";
 /// No clock overflows on what a server asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3_600);
 
@@ -27,12 +30,12 @@ pub(super) enum Answer<T> {
     },
 }
 
-/// Checks Key Vault's answer to a GET of an object.
-pub(super) fn object<T: DeserializeOwned>(kind: ObjectKind, response: &Response, now: SystemTime) -> Result<Answer<T>, Failure> {
+/// Checks Key Vault's answer to a GET of an object. `who` says who asked, for the message.
+pub(super) fn object<T: DeserializeOwned>(kind: ObjectKind, who: &str, response: &Response, now: SystemTime) -> Result<Answer<T>, Failure> {
     match response.status {
-        200 => json("Key Vault", &format!("a {}", kind.noun()), response).map(Answer::Value),
-        401 => Ok(Answer::Unauthorized { resource: challenged_resource(&response.headers), failure: vault_failure(response, now) }),
-        _ => Err(vault_failure(response, now)),
+        200 => json(VAULT, &format!("a {}", kind.noun()), response).map(Answer::Value),
+        401 => Ok(Answer::Unauthorized { resource: challenged_resource(&response.headers), failure: vault_failure(who, response, now) }),
+        _ => Err(vault_failure(who, response, now)),
     }
 }
 
@@ -47,24 +50,32 @@ pub(super) fn token(endpoint: Endpoint, who: &str, response: &Response, now: Sys
     }
     let body = endpoint.refusal(response);
     let (class, outlook) = temporary(response, now).unwrap_or_else(|| (Class::Auth, endpoint.outlook(response.status, &body)));
-    let what = format!("{} refused {who}: {}", endpoint.name(), body.words(response.status));
-    Err(Failure { class, what, status: Some(response.status), outlook })
+    let what = format!("{} at {} refused {who}: {}", endpoint.name(), response.server, body.words(response.status));
+    Err(Failure { status: Some(response.status), outlook, ..Failure::new(class, what) })
 }
 
 /// Who gives tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Endpoint {
     Entra,
+    /// In Entra's place, for AKS identity bindings.
+    TokenProxy,
     Metadata,
     /// The metadata address where AAD pod identity answers in its place.
     PodIdentity,
 }
 
 impl Endpoint {
+    /// Whether Entra answers, or speaks through another.
+    pub(super) fn is_entra(self) -> bool {
+        matches!(self, Endpoint::Entra | Endpoint::TokenProxy)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Endpoint::Entra => "Entra",
-            Endpoint::Metadata | Endpoint::PodIdentity => "the metadata address",
+            Endpoint::TokenProxy => "the token proxy",
+            Endpoint::Metadata | Endpoint::PodIdentity => "the metadata service",
         }
     }
 
@@ -73,7 +84,7 @@ impl Endpoint {
         let plain = || TokenError { error: String::from_utf8_lossy(response.body.expose()).into_owned(), ..TokenError::default() };
         match self {
             Endpoint::PodIdentity => serde_json::from_slice(response.body.expose()).unwrap_or_else(|_| plain()),
-            Endpoint::Entra | Endpoint::Metadata => lenient(response),
+            Endpoint::Entra | Endpoint::TokenProxy | Endpoint::Metadata => lenient(response),
         }
     }
 
@@ -81,9 +92,10 @@ impl Endpoint {
     /// identities late. AAD pod identity binds an identity only once the pod is there; until its daemon stands before the node's own
     /// metadata service, that one answers that it knows no such identity.
     fn outlook(self, status: u16, body: &TokenError) -> Outlook {
-        const PROPAGATING: [u32; 6] = [70_021, 700_211, 700_212, 700_213, 7_002_138, 90_033];
         let transient = match self {
-            Endpoint::Entra => body.error == "temporarily_unavailable" || body.code().is_some_and(|code| PROPAGATING.contains(&code)),
+            Endpoint::Entra | Endpoint::TokenProxy => {
+                body.error == "temporarily_unavailable" || matches!(body.code(), Some(70_021 | 700_210..=700_219 | 7_002_138 | 90_033))
+            }
             Endpoint::Metadata => matches!(status, 404 | 410),
             Endpoint::PodIdentity => matches!(status, 400 | 403 | 404 | 410),
         };
@@ -97,6 +109,8 @@ struct TokenError {
     error: String,
     error_description: String,
     error_codes: Vec<u32>,
+    /// Kubernetes' own word, where the token proxy's API server refuses.
+    message: String,
 }
 
 impl TokenError {
@@ -108,10 +122,9 @@ impl TokenError {
     /// The description up to the ids that only Microsoft's support can use.
     fn words(&self, status: u16) -> String {
         let text = self.error_description.split("Trace ID:").next().unwrap_or_default().trim();
-        match (text, self.error.as_str()) {
-            ("", "") => format!("status {status} without a reason"),
-            ("", error) => one_line(error),
-            (text, _) => one_line(text),
+        match [text, &self.error, &self.message].into_iter().find(|text| !text.is_empty()) {
+            Some(text) => one_line(text),
+            None => format!("status {status} without a reason"),
         }
     }
 }
@@ -136,18 +149,31 @@ struct Inner {
     code: String,
 }
 
-fn vault_failure(response: &Response, now: SystemTime) -> Failure {
+fn vault_failure(who: &str, response: &Response, now: SystemTime) -> Failure {
     let Reason { code, message, innererror } = lenient::<VaultError>(response).error;
     let inner = innererror.unwrap_or_default().code;
     let (class, outlook) = temporary(response, now).unwrap_or_else(|| (vault_class(response.status, &inner), Outlook::Final));
-    let mut what = format!("Key Vault answered {}", response.status);
+    let verb = if matches!(class, Class::Auth | Class::Rbac) { format!("refused {who}:") } else { "answered".to_owned() };
+    let mut what = format!("{VAULT} at {} {verb} {}", response.server, response.status);
     for part in [&code, &inner].into_iter().filter(|part| !part.is_empty()) {
         what = format!("{what} {}", one_line(part));
     }
     if !message.is_empty() {
         what = format!("{what}: {}", one_line(&message));
     }
-    Failure { class, what, status: Some(response.status), outlook }
+    let failure = Failure { status: Some(response.status), outlook, ..Failure::new(class, what) };
+    if class == Class::Firewall { with_hint(failure, &response.server) } else { failure }
+}
+
+/// Whoever set up a private endpoint and reaches the public address has a name that leads there.
+fn with_hint(failure: Failure, server: &Server) -> Failure {
+    if !server.is_public() {
+        return failure;
+    }
+    let what = failure.what.trim_end_matches('.');
+    let what =
+        format!("{what} (the address is a public one: if the vault has a private endpoint, its private DNS zone is not linked to this network)");
+    Failure { what, ..failure }
 }
 
 fn vault_class(status: u16, inner: &str) -> Class {
@@ -193,7 +219,7 @@ fn challenged_resource(headers: &HeaderMap) -> Option<String> {
 fn json<T: DeserializeOwned>(server: &str, wanted: &str, response: &Response) -> Result<T, Failure> {
     let failure = |reason: String| Failure {
         status: Some(response.status),
-        ..Failure::new(Class::Format, format!("{server} answered {}, but {reason}", response.status))
+        ..Failure::new(Class::Format, format!("{server} at {} answered {}, but {reason}", response.server, response.status))
     };
     if let Some(cut) = &response.cut {
         return Err(failure(format!("the answer broke off after {} bytes: {}", response.body.len(), one_line(cut))).transient());
@@ -209,16 +235,17 @@ fn lenient<T: Default + DeserializeOwned>(response: &Response) -> T {
     serde_json::from_slice(response.body.expose()).unwrap_or_default()
 }
 
-impl From<TransportError> for Failure {
-    fn from(error: TransportError) -> Failure {
-        let what = error.to_string();
-        match error {
-            TransportError::Dns { .. } => Failure::new(Class::Dns, what).transient(),
-            TransportError::Connect { .. } | TransportError::Broken { .. } => Failure::new(Class::Connect, what).transient(),
-            // A certificate does not become another one by asking again.
-            TransportError::Tls { .. } => Failure::new(Class::Tls, what),
-            TransportError::Timeout { .. } => Failure::new(Class::Timeout, what).transient(),
-        }
+/// What it means that there was no answer. `of_vault` says whether a vault was asked.
+pub(super) fn transport(error: TransportError, of_vault: bool) -> Failure {
+    let what = error.to_string();
+    match error {
+        TransportError::Dns { .. } => Failure::new(Class::Dns, what).transient(),
+        TransportError::Connect { server, .. } if of_vault => with_hint(Failure::new(Class::Connect, what).transient(), &server),
+        TransportError::Connect { .. } | TransportError::Broken { .. } => Failure::new(Class::Connect, what).transient(),
+        // A certificate does not become another one by asking again.
+        TransportError::Tls { .. } => Failure::new(Class::Tls, what),
+        TransportError::Timeout { server, .. } if of_vault => with_hint(Failure::new(Class::Timeout, what).transient(), &server),
+        TransportError::Timeout { .. } => Failure::new(Class::Timeout, what).transient(),
     }
 }
 

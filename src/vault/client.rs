@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use super::check::{self, Answer};
 use super::failure::{Class, Failure, Outlook};
-use super::identity;
+use super::identity::{self, SignIn};
 use super::network::{Kind, Network, Request, Response};
 use super::object::{CertificateBundle, KeyBundle, Secret, Stored, StoredCertificate};
 use super::retry::Retry;
+use super::server::Server;
 use super::token::{Token, Tokens};
 use crate::names::{ObjectKind, VaultUrl};
 use crate::plan::{Identity, Object, PlanCloud};
@@ -19,6 +20,10 @@ use crate::secret::SecretValue;
 
 /// The version of Key Vault's REST interface that every cloud has.
 const API_VERSION: &str = "7.4";
+
+/// Entra gets this part of the deadline for refusals that may pass: a credential that was made a moment ago is known by then, and one that
+/// does not match is told in time.
+const SHARE_OF_REFUSALS: u32 = 2;
 
 /// A client for one run of the agent: one identity, one deadline, one token.
 #[derive(Debug)]
@@ -86,45 +91,53 @@ impl<'p, N: Network> Client<'p, N> {
     async fn get<T: DeserializeOwned>(&self, kind: ObjectKind, object: &Object) -> Result<T, Failure> {
         self.guard(&object.vault)?;
         let token = self.token(None).await?;
-        let (resource, _) = match self.get_with(kind, object, &token).await? {
-            Answer::Value(value) => return Ok(value),
-            Answer::Unauthorized { resource, failure } => (resource, failure),
+        let (resource, server) = match self.get_with(kind, object, &token).await? {
+            (Answer::Value(value), _) => return Ok(value),
+            (Answer::Unauthorized { resource, .. }, server) => (resource, server),
         };
-        self.check_challenge(&object.vault, resource)?;
+        self.check_challenge(&server, resource)?;
         let token = self.token(Some(&token)).await?;
-        match self.get_with(kind, object, &token).await? {
+        match self.get_with(kind, object, &token).await?.0 {
             Answer::Value(value) => Ok(value),
             Answer::Unauthorized { failure, .. } => Err(failure),
         }
     }
 
-    async fn get_with<T: DeserializeOwned>(&self, kind: ObjectKind, object: &Object, token: &Token) -> Result<Answer<T>, Failure> {
+    async fn get_with<T: DeserializeOwned>(&self, kind: ObjectKind, object: &Object, token: &Token) -> Result<(Answer<T>, Server), Failure> {
         let version = object.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
         let url = format!("{}/{}/{}{version}?api-version={API_VERSION}", object.vault, kind.collection(), object.name);
-        let response = self.send(Request { url, kind: Kind::Object { bearer: &token.value } }).await?;
-        check::object(kind, &response, SystemTime::now())
+        let response = self.send(url, Kind::Object { bearer: &token.value }).await?;
+        check::object(kind, &token.who, &response, SystemTime::now()).map(|answer| (answer, response.server))
     }
 
-    async fn send(&self, request: Request<'_>) -> Result<Response, Failure> {
-        let (url, start) = (request.url.clone(), Instant::now());
-        let result = self.network.send(request).await;
-        let outcome = result.as_ref().map_or_else(ToString::to_string, |response| response.status.to_string());
+    async fn send(&self, url: String, kind: Kind<'_>) -> Result<Response, Failure> {
+        let (start, of_vault) = (Instant::now(), matches!(kind, Kind::Object { .. }));
+        let result = self.network.send(Request { url: url.clone(), kind, deadline: self.retry.deadline() }).await;
+        let outcome = result.as_ref().map_or_else(ToString::to_string, |response| format!("{} from {}", response.status, response.server));
         tracing::debug!("{url}: {outcome} after {} ms", start.elapsed().as_millis());
-        Ok(result?)
+        result.map_err(|error| check::transport(error, of_vault))
     }
 
     async fn token(&self, refused: Option<&Token>) -> Result<Arc<Token>, Failure> {
         self.tokens.get(refused, self.exchange()).await
     }
 
-    async fn exchange(&self) -> Result<SecretValue, Failure> {
-        self.retry.clone().run("sign-in", async || self.exchange_once().await).await
+    async fn exchange(&self) -> Result<(SecretValue, String), Failure> {
+        let now = Instant::now();
+        let share = now + self.retry.deadline().saturating_duration_since(now) / SHARE_OF_REFUSALS;
+        self.retry.clone().run("sign-in", async || self.exchange_once(share).await).await
     }
 
-    async fn exchange_once(&self) -> Result<SecretValue, Failure> {
-        let sign_in = identity::sign_in(self.cloud, self.identity, SystemTime::now())?;
-        let response = self.send(sign_in.request).await?;
-        check::token(sign_in.endpoint, &sign_in.who, &response, SystemTime::now())
+    async fn exchange_once(&self, share: Instant) -> Result<(SecretValue, String), Failure> {
+        let SignIn { url, kind, endpoint, who } = identity::sign_in(self.cloud, self.identity, SystemTime::now())?;
+        let response = self.send(url, kind).await?;
+        match check::token(endpoint, &who, &response, SystemTime::now()) {
+            Ok(token) => Ok((token, who)),
+            Err(failure) if endpoint.is_entra() && matches!(failure.class, Class::Auth | Class::Unavailable) => {
+                Err(Failure { until: Some(share), ..failure })
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// A token may only go where it is meant for: a plan that names a stranger's host must not hand it over.
@@ -141,12 +154,12 @@ impl<'p, N: Network> Client<'p, N> {
         ))
     }
 
-    fn check_challenge(&self, vault: &VaultUrl, resource: Option<String>) -> Result<(), Failure> {
+    fn check_challenge(&self, server: &Server, resource: Option<String>) -> Result<(), Failure> {
         let expected = &self.cloud.resource;
         match resource {
             Some(resource) if self.cloud.verify_challenge && resource.trim_end_matches('/') != expected => Err(Failure {
                 status: Some(401),
-                ..Failure::new(Class::Auth, format!("{} wants a token for {resource}, but the cloud's vaults take {expected}", vault.authority()))
+                ..Failure::new(Class::Auth, format!("{server} wants a token for {resource}, but the cloud's vaults take {expected}"))
             }),
             Some(_) | None => Ok(()),
         }

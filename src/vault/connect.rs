@@ -7,16 +7,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream, ResolveServerName};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::resolve::{Lookup, Resolver};
+use super::server::{Notes, Way};
 
 /// The proxy variables as they are in the environment, read once by the program.
 #[derive(Clone, Debug, Default)]
@@ -40,60 +42,69 @@ impl ProxyVariables {
 #[error("no connection within {0:?}")]
 pub(super) struct ConnectTimeout(pub(super) Duration);
 
-/// Something went wrong between here and the far end of a proxy's tunnel.
+/// A connection could not be made, and how far it came.
 #[derive(Debug, thiserror::Error)]
-#[error("proxy {proxy}")]
-pub(super) struct ThroughProxy {
-    pub(super) proxy: Uri,
+#[error("no connection")]
+pub(super) struct Unreached {
+    pub(super) way: Way,
     source: BoxError,
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
-type Tcp = HttpConnector<Lookup>;
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type TcpConnection = TokioIo<TcpStream>;
+type Stream = MaybeHttpsStream<TcpConnection>;
 
 /// Makes the connections of [`super::HttpsNetwork`].
 #[derive(Clone)]
 pub(super) struct Connector {
-    direct: Tcp,
-    to_proxy: Tcp,
+    resolver: Resolver,
+    /// Whether the search list may complete the servers' own names.
+    search: bool,
     proxies: Arc<Matcher>,
     tls: Arc<ClientConfig>,
+    names: Arc<dyn ResolveServerName + Send + Sync>,
     limit: Duration,
 }
 
 impl Connector {
     /// `limit` bounds resolving, connecting, the tunnel and the handshake together.
     pub(super) fn new(resolver: &Resolver, proxies: &ProxyVariables, tls: ClientConfig, limit: Duration) -> Connector {
-        let tcp = |lookup| {
-            let mut tcp = HttpConnector::new_with_resolver(lookup);
-            tcp.enforce_http(false);
-            tcp.set_nodelay(true);
-            tcp
-        };
         Connector {
-            direct: tcp(resolver.complete()),
-            to_proxy: tcp(resolver.searching()),
+            resolver: resolver.clone(),
+            search: false,
             // Nothing for plain http: that is the metadata address, which no proxy may see.
             proxies: Arc::new(Matcher::builder().https(proxies.https.clone()).no(proxies.none.clone()).build()),
             tls: Arc::new(tls),
+            names: Arc::new(DefaultServerNameResolver::default()),
             limit,
         }
     }
 
-    async fn connect(self, uri: Uri) -> Result<Stream, BoxError> {
+    /// For one server inside the cluster: never through a proxy, with `name` on its certificate whatever its address says.
+    pub(super) fn inside(resolver: &Resolver, name: ServerName<'static>, tls: ClientConfig, limit: Duration) -> Connector {
+        let direct = Connector::new(resolver, &ProxyVariables::default(), tls, limit);
+        Connector { search: true, names: Arc::new(FixedServerNameResolver::new(name)), ..direct }
+    }
+
+    /// The proxy that an address is reached through, if it is; without its password.
+    pub(super) fn proxy(&self, uri: &Uri) -> Option<String> {
+        self.proxies.intercept(uri).map(|proxy| proxy.uri().to_string())
+    }
+
+    async fn connect(self, uri: Uri, notes: Notes) -> Result<Stream, BoxError> {
         let Some(proxy) = self.proxies.intercept(&uri) else {
-            return HttpsConnector::from((self.direct, self.tls)).call(uri).await;
+            let tcp = Tcp::new(self.resolver.lookup(self.search, notes.clone()), notes);
+            return HttpsConnector::new(tcp, self.tls, false, self.names).call(uri).await;
         };
-        let tunnel = tunnel(&proxy, self.to_proxy)?;
-        let stream = HttpsConnector::from((tunnel, self.tls)).call(uri).await;
-        stream.map_err(|source| ThroughProxy { proxy: proxy.uri().clone(), source }.into())
+        // A proxy's name may be one inside the cluster.
+        let tcp = Tcp::new(self.resolver.lookup(true, notes.clone()), notes);
+        HttpsConnector::new(tunnel(&proxy, tcp)?, self.tls, false, self.names).call(uri).await
     }
 }
 
 fn tunnel(proxy: &Intercept, tcp: Tcp) -> Result<Tunnel<Tcp>, BoxError> {
     if proxy.uri().scheme_str() != Some("http") {
-        return Err(format!("proxy {}: only http:// proxies are supported", proxy.uri()).into());
+        return Err("only http:// proxies are supported".into());
     }
     let tunnel = Tunnel::new(proxy.uri().clone(), tcp);
     Ok(match proxy.basic_auth() {
@@ -112,8 +123,48 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let limit = self.limit;
-        let connecting = self.clone().connect(uri);
-        Box::pin(async move { tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| Err(ConnectTimeout(limit).into())) })
+        let (limit, notes, proxy) = (self.limit, Notes::default(), self.proxy(&uri));
+        let connecting = self.clone().connect(uri, notes.clone());
+        Box::pin(async move {
+            let connected = tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| Err(ConnectTimeout(limit).into()));
+            connected.map_err(|source| Unreached { way: proxy.map_or_else(|| notes.way(), Way::Proxy), source }.into())
+        })
+    }
+}
+
+/// Plain connections, whose far end is noted.
+#[derive(Clone)]
+struct Tcp {
+    connector: HttpConnector<Lookup>,
+    notes: Notes,
+}
+
+impl Tcp {
+    fn new(lookup: Lookup, notes: Notes) -> Tcp {
+        let mut connector = HttpConnector::new_with_resolver(lookup);
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        Tcp { connector, notes }
+    }
+}
+
+impl Service<Uri> for Tcp {
+    type Response = TcpConnection;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<TcpConnection, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (connecting, notes) = (self.connector.call(uri), self.notes.clone());
+        Box::pin(async move {
+            let connection = connecting.await?;
+            if let Ok(peer) = connection.inner().peer_addr() {
+                notes.replace(vec![peer.ip()]);
+            }
+            Ok(connection)
+        })
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// What kind of thing went wrong: the first word of every line of the termination message, and what the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -98,12 +100,14 @@ pub struct Failure {
     pub status: Option<u16>,
     /// Whether to try again.
     pub outlook: Outlook,
+    /// Until when, where that is sooner than the deadline: what is mostly a mistake may not use up all the time.
+    pub until: Option<Instant>,
 }
 
 impl Failure {
     /// One that no other try will mend.
     pub(crate) fn new(class: Class, what: impl Into<String>) -> Failure {
-        Failure { class, what: what.into(), status: None, outlook: Outlook::Final }
+        Failure { class, what: what.into(), status: None, outlook: Outlook::Final, until: None }
     }
 
     pub(crate) fn transient(self) -> Failure {

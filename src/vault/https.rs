@@ -1,22 +1,27 @@
-//! The network as it is: HTTP/1.1 over TLS on ring, with the built-in roots and the plan's own.
+//! The network as it is: HTTP/1.1 over TLS on ring, with the built-in roots and the plan's own, or the token proxy's own CA alone.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
+use hyper::Uri;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpInfo, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::connect::{ConnectTimeout, Connector, ProxyVariables, ThroughProxy};
+use super::connect::{ConnectTimeout, Connector, ProxyVariables, Unreached};
 use super::network::{Kind, Network, Request, Response, TransportError};
 use super::resolve::{ResolveError, Resolver};
+use super::server::{Server, Way};
+use crate::plan::TokenProxy;
 use crate::secret::SecretValue;
 
 /// Resolving, connecting and shaking hands.
@@ -26,59 +31,126 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 /// No answer that we wait for is longer: a secret has at most 25,600 characters.
 const LONGEST_BODY: usize = 1024 * 1024;
 
-/// The plan's extra CA certificates cannot be used.
+/// What the plan says of TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the plan's extraCa is not a list of PEM certificates: {0}")]
-pub struct CaError(String);
+pub enum TlsError {
+    /// Certificates.
+    #[error("the plan's {field} is not a list of PEM certificates: {reason}")]
+    Ca {
+        /// Where they stand.
+        field: &'static str,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The name on the token proxy's certificate.
+    #[error("the plan's tokenProxy.sniName {0:?} is no name of a server")]
+    Name(String),
+    /// The library refuses its own defaults.
+    #[error("TLS cannot be used: {0}")]
+    Library(#[from] rustls::Error),
+}
 
 /// [`Network`] over real connections.
 pub struct HttpsNetwork {
+    outside: Pool,
+    /// To the token proxy, where there is one.
+    inside: Option<Pool>,
+}
+
+/// Connections of one kind.
+struct Pool {
+    connector: Connector,
     client: Client<Connector, Full<Bytes>>,
 }
 
 impl HttpsNetwork {
-    /// `extra_ca` is PEM text whose certificates are trusted besides the built-in roots.
+    /// `extra_ca` is PEM text whose certificates are trusted besides the built-in roots. To the `token_proxy` nothing leads but direct
+    /// connections, and nothing is trusted there but its own CA.
     ///
     /// # Errors
-    /// `extra_ca` holds no certificate or a broken one.
-    pub fn new(extra_ca: Option<&str>, proxies: &ProxyVariables, resolver: &Resolver) -> Result<HttpsNetwork, CaError> {
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| CaError(error.to_string()))?
-            .with_root_certificates(roots(extra_ca)?)
-            .with_no_client_auth();
-        let connector = Connector::new(resolver, proxies, tls, CONNECT_LIMIT);
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Ok(HttpsNetwork { client })
+    /// `extra_ca` or the proxy's CA holds no certificate or a broken one, or the proxy's name is none.
+    pub fn new(
+        extra_ca: Option<&str>,
+        token_proxy: Option<&TokenProxy>,
+        proxies: &ProxyVariables,
+        resolver: &Resolver,
+    ) -> Result<HttpsNetwork, TlsError> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(pem) = extra_ca {
+            add(pem, "extraCa", &mut roots)?;
+        }
+        let outside = Pool::new(Connector::new(resolver, proxies, tls(roots)?, CONNECT_LIMIT));
+        Ok(HttpsNetwork { outside, inside: token_proxy.map(|proxy| inside(proxy, resolver)).transpose()? })
     }
 }
 
-fn roots(extra_ca: Option<&str>) -> Result<RootCertStore, CaError> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let Some(pem) = extra_ca else { return Ok(roots) };
-    let built_in = roots.len();
+fn inside(proxy: &TokenProxy, resolver: &Resolver) -> Result<Pool, TlsError> {
+    let mut roots = RootCertStore::empty();
+    add(&proxy.ca, "tokenProxy.ca", &mut roots)?;
+    let name = ServerName::try_from(proxy.sni_name.clone()).map_err(|_| TlsError::Name(proxy.sni_name.clone()))?;
+    Ok(Pool::new(Connector::inside(resolver, name, tls(roots)?, CONNECT_LIMIT)))
+}
+
+fn tls(roots: RootCertStore) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn add(pem: &str, field: &'static str, roots: &mut RootCertStore) -> Result<(), TlsError> {
+    let unusable = |reason: String| TlsError::Ca { field, reason };
+    let before = roots.len();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| CaError(error.to_string()))?;
-        roots.add(certificate).map_err(|error| CaError(error.to_string()))?;
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }
-    if roots.len() == built_in { Err(CaError("it holds none".to_owned())) } else { Ok(roots) }
+    if roots.len() == before { Err(unusable("it holds none".to_owned())) } else { Ok(()) }
 }
 
 impl Network for HttpsNetwork {
     async fn send(&self, request: Request<'_>) -> Result<Response, TransportError> {
         let authority = request.url.split('/').nth(2).unwrap_or_default().to_owned();
-        let late = TransportError::Timeout { authority: authority.clone(), limit: REQUEST_LIMIT };
-        tokio::time::timeout(REQUEST_LIMIT, self.exchange(request, &authority)).await.unwrap_or(Err(late))
+        let pool = match (&request.kind, &self.inside) {
+            (Kind::ProxiedSignIn { .. }, Some(inside)) => inside,
+            (Kind::ProxiedSignIn { .. }, None) => {
+                return Err(TransportError::Connect { server: authority.as_str().into(), reason: "no token proxy is configured".to_owned() });
+            }
+            _ => &self.outside,
+        };
+        let limit = REQUEST_LIMIT.min(request.deadline.saturating_duration_since(Instant::now()));
+        let mut request = http_request(request)
+            .map_err(|reason| TransportError::Connect { server: Server { authority: authority.clone(), way: Way::Unknown }, reason })?;
+        let connection = capture_connection(&mut request);
+        let uri = request.uri().clone();
+        let server = || Server { authority: authority.clone(), way: pool.way(&uri, &connection) };
+        let answer = tokio::time::timeout(limit, pool.exchange(request, &server)).await;
+        answer.unwrap_or_else(|_| Err(TransportError::Timeout { server: server(), limit }))
     }
 }
 
-impl HttpsNetwork {
-    async fn exchange(&self, request: Request<'_>, authority: &str) -> Result<Response, TransportError> {
-        let request = http_request(request).map_err(|reason| TransportError::Connect { authority: authority.to_owned(), reason })?;
-        let response = self.client.request(request).await.map_err(|error| transport_error(&error, error.is_connect(), authority))?;
+impl Pool {
+    fn new(connector: Connector) -> Pool {
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector.clone());
+        Pool { connector, client }
+    }
+
+    async fn exchange(&self, request: hyper::Request<Full<Bytes>>, server: &impl Fn() -> Server) -> Result<Response, TransportError> {
+        let response = self.client.request(request).await.map_err(|error| transport_error(&error, error.is_connect(), server()))?;
         let (parts, incoming) = response.into_parts();
         let (body, cut) = collect(incoming).await;
-        Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body, cut })
+        Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body, cut, server: server() })
+    }
+
+    /// What is known of the way once there is a connection.
+    fn way(&self, uri: &Uri, connection: &CaptureConnection) -> Way {
+        if let Some(proxy) = self.connector.proxy(uri) {
+            return Way::Proxy(proxy);
+        }
+        let mut extras = hyper::http::Extensions::new();
+        if let Some(connected) = connection.connection_metadata().as_ref() {
+            connected.get_extras(&mut extras);
+        }
+        extras.get::<HttpInfo>().map_or(Way::Unknown, |info| Way::Addresses(vec![info.remote_addr().ip()]))
     }
 }
 
@@ -87,7 +159,9 @@ fn http_request(request: Request<'_>) -> Result<hyper::Request<Full<Bytes>>, Str
     let (builder, body) = match request.kind {
         Kind::Object { bearer } => (builder.header(AUTHORIZATION, bearer_header(bearer)?), Bytes::new()),
         Kind::Metadata => (builder.header("metadata", "true"), Bytes::new()),
-        Kind::SignIn { form } => (builder.method("POST").header(CONTENT_TYPE, "application/x-www-form-urlencoded"), Bytes::from_owner(Wiped(form))),
+        Kind::SignIn { form } | Kind::ProxiedSignIn { form } => {
+            (builder.method("POST").header(CONTENT_TYPE, "application/x-www-form-urlencoded"), Bytes::from_owner(Wiped(form)))
+        }
     };
     builder.body(Full::new(body)).map_err(|error| error.to_string())
 }
@@ -137,26 +211,25 @@ fn append(body: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
     body.extend_from_slice(data);
 }
 
-/// Finds the cause that says most in the chain that the layers below have wrapped around it.
-fn transport_error(error: &(dyn Error + 'static), connecting: bool, authority: &str) -> TransportError {
-    let authority = authority.to_owned();
-    let mut proxy = String::new();
+/// Finds the cause that says most in the chain that the layers below have wrapped around it. `server` is what is known where no connection was
+/// to be made.
+fn transport_error(error: &(dyn Error + 'static), connecting: bool, mut server: Server) -> TransportError {
     for cause in chain(error) {
+        if let Some(Unreached { way, .. }) = cause.downcast_ref() {
+            server.way = way.clone();
+        }
         if let Some(ResolveError { host, reason }) = cause.downcast_ref() {
             return TransportError::Dns { host: host.clone(), reason: reason.clone() };
         }
         if let Some(ConnectTimeout(limit)) = cause.downcast_ref() {
-            return TransportError::Timeout { authority, limit: *limit };
+            return TransportError::Timeout { server, limit: *limit };
         }
         if let Some(error) = tls_error(cause) {
-            return TransportError::Tls { authority, reason: error.to_string() };
-        }
-        if let Some(through) = cause.downcast_ref::<ThroughProxy>() {
-            proxy = format!("proxy {}: ", through.proxy);
+            return TransportError::Tls { server, reason: error.to_string() };
         }
     }
-    let reason = format!("{proxy}{}", root(error));
-    if connecting { TransportError::Connect { authority, reason } } else { TransportError::Broken { authority, reason } }
+    let reason = root(error).to_string();
+    if connecting { TransportError::Connect { server, reason } } else { TransportError::Broken { server, reason } }
 }
 
 fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {

@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 use super::assertion;
 use super::check::Endpoint;
 use super::failure::{Class, Failure};
-use super::network::{Kind, Request};
+use super::network::Kind;
 use super::principal::{Principal, Proof};
 use crate::names::{AbsolutePath, Guid};
-use crate::plan::{Identity, ManagedIdentitySelector, PlanCloud};
+use crate::plan::{Identity, ManagedIdentitySelector, PlanCloud, TokenProxy};
 use crate::secret::SecretValue;
 
 /// The node's metadata service.
@@ -21,7 +21,8 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 /// One sign-in, ready to be sent.
 pub(super) struct SignIn {
-    pub(super) request: Request<'static>,
+    pub(super) url: String,
+    pub(super) kind: Kind<'static>,
     pub(super) endpoint: Endpoint,
     /// Who signs in, for messages.
     pub(super) who: String,
@@ -30,10 +31,9 @@ pub(super) struct SignIn {
 /// Reads what the identity needs from disk, anew for every exchange, because the kubelet replaces projected tokens and Secrets.
 pub(super) fn sign_in(cloud: &PlanCloud, identity: &Identity, now: SystemTime) -> Result<SignIn, Failure> {
     match identity {
-        Identity::WorkloadIdentity { token_proxy: Some(_), .. } => {
-            Err(Failure::new(Class::Auth, "identity bindings (tokenProxy) are not available yet in this agent"))
+        Identity::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy } => {
+            workload(cloud, client_id, tenant_id, token_file, token_proxy.as_ref())
         }
-        Identity::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy: None } => workload(cloud, client_id, tenant_id, token_file),
         Identity::ServicePrincipal { directory, secret } => {
             service_principal(cloud, &Principal { directory: Path::new(directory.as_str()), secret: secret.as_deref() }, now)
         }
@@ -42,11 +42,18 @@ pub(super) fn sign_in(cloud: &PlanCloud, identity: &Identity, now: SystemTime) -
     }
 }
 
-fn workload(cloud: &PlanCloud, client: &Guid, tenant: &Guid, file: &AbsolutePath) -> Result<SignIn, Failure> {
+/// A token proxy is asked what Entra would be asked, below the proxy's own path.
+fn workload(cloud: &PlanCloud, client: &Guid, tenant: &Guid, file: &AbsolutePath, proxy: Option<&TokenProxy>) -> Result<SignIn, Failure> {
     let assertion = read(Path::new(file.as_str()), "the ServiceAccount token")?;
     let who = format!("client {client} of tenant {tenant} with the ServiceAccount token of {}", assertion::describe(&assertion));
     let credential = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)];
-    Ok(entra(cloud, client, tenant, &credential, who))
+    Ok(match proxy {
+        None => entra(cloud, client, tenant, &credential, who),
+        Some(TokenProxy { url, .. }) => {
+            let form = form(cloud, client, &credential);
+            SignIn { url: token_endpoint(url, tenant), kind: Kind::ProxiedSignIn { form }, endpoint: Endpoint::TokenProxy, who }
+        }
+    })
 }
 
 fn service_principal(cloud: &PlanCloud, principal: &Principal<'_>, now: SystemTime) -> Result<SignIn, Failure> {
@@ -59,7 +66,7 @@ fn service_principal(cloud: &PlanCloud, principal: &Principal<'_>, now: SystemTi
         Proof::Certificate(certificate) => {
             let who =
                 format!("client {client} of tenant {tenant} with the certificate of {secret} (thumbprint {} as x5t#S256)", certificate.thumbprint());
-            let signed = certificate.assertion(client.as_str(), &token_endpoint(cloud, &tenant), now);
+            let signed = certificate.assertion(client.as_str(), &token_endpoint(&cloud.authority_host, &tenant), now);
             let assertion = signed.map_err(|error| Failure::new(Class::Auth, format!("the certificate of {secret} cannot be used: {error}")))?;
             Ok(entra(cloud, &client, &tenant, &[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)], who))
         }
@@ -67,15 +74,19 @@ fn service_principal(cloud: &PlanCloud, principal: &Principal<'_>, now: SystemTi
 }
 
 fn entra(cloud: &PlanCloud, client: &Guid, tenant: &Guid, credential: &[(&str, &str)], who: String) -> SignIn {
+    let form = form(cloud, client, credential);
+    SignIn { url: token_endpoint(&cloud.authority_host, tenant), kind: Kind::SignIn { form }, endpoint: Endpoint::Entra, who }
+}
+
+fn form(cloud: &PlanCloud, client: &Guid, credential: &[(&str, &str)]) -> SecretValue {
     let scope = format!("{}/.default", cloud.resource);
     let mut fields = vec![("grant_type", "client_credentials"), ("client_id", client.as_str()), ("scope", &scope)];
     fields.extend_from_slice(credential);
-    let url = token_endpoint(cloud, tenant);
-    SignIn { request: Request { url, kind: Kind::SignIn { form: encode(&fields) } }, endpoint: Endpoint::Entra, who }
+    encode(&fields)
 }
 
-fn token_endpoint(cloud: &PlanCloud, tenant: &Guid) -> String {
-    format!("{}/{tenant}/oauth2/v2.0/token", cloud.authority_host.trim_end_matches('/'))
+fn token_endpoint(authority: &str, tenant: &Guid) -> String {
+    format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'))
 }
 
 fn managed(cloud: &PlanCloud, select: Option<&ManagedIdentitySelector>, endpoint: Option<&str>) -> SignIn {
@@ -85,7 +96,7 @@ fn managed(cloud: &PlanCloud, select: Option<&ManagedIdentitySelector>, endpoint
         Some(ManagedIdentitySelector::ObjectId(id)) => (Some(("object_id", id.as_str())), format!("the managed identity with object id {id}")),
         Some(ManagedIdentitySelector::ResourceId(id)) => (Some(("msi_res_id", id.as_str())), format!("the managed identity {id}")),
     };
-    metadata(cloud, selector, endpoint, Endpoint::Metadata, &who)
+    metadata(cloud, selector, endpoint, Endpoint::Metadata, who)
 }
 
 /// The address is the node's, but AAD pod identity's daemon answers for the identity that the pod's label is bound to.
@@ -94,15 +105,15 @@ fn pod(cloud: &PlanCloud, client: Option<&Guid>, endpoint: Option<&str>) -> Sign
         None => "the identity that the pod's label aadpodidbinding is bound to".to_owned(),
         Some(id) => format!("the identity with client id {id} that the pod's label aadpodidbinding is bound to"),
     };
-    metadata(cloud, client.map(|id| ("client_id", id.as_str())), endpoint, Endpoint::PodIdentity, &who)
+    metadata(cloud, client.map(|id| ("client_id", id.as_str())), endpoint, Endpoint::PodIdentity, who)
 }
 
-fn metadata(cloud: &PlanCloud, selector: Option<(&str, &str)>, address: Option<&str>, endpoint: Endpoint, who: &str) -> SignIn {
+fn metadata(cloud: &PlanCloud, selector: Option<(&str, &str)>, address: Option<&str>, endpoint: Endpoint, who: String) -> SignIn {
     let address = address.unwrap_or(METADATA).trim_end_matches('/');
     let query: Vec<(&str, &str)> = [("api-version", "2018-02-01"), ("resource", cloud.resource.as_str())].into_iter().chain(selector).collect();
     let query = encode(&query);
     let url = format!("{address}/metadata/identity/oauth2/token?{}", String::from_utf8_lossy(query.expose()));
-    SignIn { request: Request { url, kind: Kind::Metadata }, endpoint, who: format!("{who} at {address}") }
+    SignIn { url, kind: Kind::Metadata, endpoint, who }
 }
 
 /// A file of the identity, without the line feed that editors add. The kubelet may still be about to write it.

@@ -16,13 +16,15 @@ mod object;
 mod principal;
 mod resolve;
 mod retry;
+mod server;
 mod token;
 
 pub use client::Client;
 pub use connect::ProxyVariables;
 pub use failure::{Class, Failure, Outlook};
-pub use https::{CaError, HttpsNetwork};
+pub use https::{HttpsNetwork, TlsError};
 pub use network::{Kind, Network, Request, Response, TransportError};
 pub use object::{Jwk, Secret, Stored, StoredCertificate};
 pub use resolve::Resolver;
 pub use retry::Retry;
+pub use server::{Server, Way};

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use hyper::HeaderMap;
+use tokio::time::Instant;
 
+use super::server::Server;
 use crate::secret::SecretValue;
 
 /// Carries requests to Key Vault, Entra or the metadata address.
@@ -20,6 +22,8 @@ pub struct Request<'a> {
     pub url: String,
     /// What it asks.
     pub kind: Kind<'a>,
+    /// When nobody waits for the answer any more.
+    pub deadline: Instant,
 }
 
 /// What a request asks, with exactly what it has to carry.
@@ -37,6 +41,11 @@ pub enum Kind<'a> {
         /// The encoded form.
         form: SecretValue,
     },
+    /// The same POST to the token proxy of AKS identity bindings: directly, and trusting nothing but the proxy's own CA.
+    ProxiedSignIn {
+        /// The encoded form.
+        form: SecretValue,
+    },
 }
 
 /// An answer.
@@ -50,6 +59,8 @@ pub struct Response {
     pub body: SecretValue,
     /// Why the body is not whole, if it is not.
     pub cut: Option<String>,
+    /// Who gave it.
+    pub server: Server,
 }
 
 /// Why there was no answer at all.
@@ -64,35 +75,40 @@ pub enum TransportError {
         reason: String,
     },
     /// No connection.
-    #[error("no connection to {authority}: {reason}")]
+    #[error("no connection to {server}: {reason}")]
     Connect {
-        /// Host and port.
-        authority: String,
+        /// To whom, with the addresses that were tried.
+        server: Server,
         /// Why.
         reason: String,
     },
     /// The certificate or the handshake.
-    #[error("no secure connection to {authority}: {reason}")]
+    #[error("no secure connection to {server}: {reason}")]
     Tls {
-        /// Host and port.
-        authority: String,
+        /// To whom, with the addresses that were tried.
+        server: Server,
         /// Why.
         reason: String,
     },
     /// No connection, or no answer, in time.
-    #[error("{authority} did not answer within {limit:?}")]
+    #[error("{server} did not answer within {}", seconds(*limit))]
     Timeout {
-        /// Host and port.
-        authority: String,
+        /// To whom, with the addresses that were tried.
+        server: Server,
         /// How long was waited.
         limit: Duration,
     },
     /// The connection broke before an answer came.
-    #[error("the connection to {authority} broke: {reason}")]
+    #[error("the connection to {server} broke: {reason}")]
     Broken {
-        /// Host and port.
-        authority: String,
+        /// To whom, with the addresses that were tried.
+        server: Server,
         /// Why.
         reason: String,
     },
+}
+
+/// Whole seconds where there are any: a deadline leaves odd rests.
+fn seconds(limit: Duration) -> String {
+    if limit < Duration::from_secs(1) { format!("{}ms", limit.as_millis()) } else { format!("{}s", limit.as_secs_f64().round()) }
 }

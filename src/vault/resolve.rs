@@ -14,6 +14,8 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tokio::sync::OnceCell;
 use tower_service::Service;
 
+use super::server::Notes;
+
 /// A resolver that reads its configuration only when a name really has to be looked up.
 #[derive(Clone)]
 pub struct Resolver {
@@ -26,6 +28,7 @@ pub struct Resolver {
 pub(super) struct Lookup {
     resolver: Resolver,
     search: bool,
+    notes: Notes,
 }
 
 /// Why a name has no address.
@@ -43,17 +46,12 @@ impl Resolver {
         Resolver { configuration: resolv_conf.into(), dns: Arc::default() }
     }
 
-    /// For names that are complete as they stand.
-    pub(super) fn complete(&self) -> Lookup {
-        Lookup { resolver: self.clone(), search: false }
+    /// A lookup that notes what it finds. The search list completes names only where `search` says so, as for those of proxies in a cluster.
+    pub(super) fn lookup(&self, search: bool, notes: Notes) -> Lookup {
+        Lookup { resolver: self.clone(), search, notes }
     }
 
-    /// For names that the search list may complete, as those of proxies inside a cluster.
-    pub(super) fn searching(&self) -> Lookup {
-        Lookup { resolver: self.clone(), search: true }
-    }
-
-    async fn lookup(&self, name: &str, search: bool) -> Result<Vec<SocketAddr>, ResolveError> {
+    async fn addresses(&self, name: &str, search: bool) -> Result<Vec<SocketAddr>, ResolveError> {
         if is_localhost(name) {
             return Ok(vec![socket(Ipv4Addr::LOCALHOST.into()), socket(Ipv6Addr::LOCALHOST.into())]);
         }
@@ -106,8 +104,12 @@ impl Service<Name> for Lookup {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let Lookup { resolver, search } = self.clone();
-        Box::pin(async move { resolver.lookup(name.as_str(), search).await.map(Vec::into_iter) })
+        let Lookup { resolver, search, notes } = self.clone();
+        Box::pin(async move {
+            let addresses = resolver.addresses(name.as_str(), search).await?;
+            notes.replace(addresses.iter().map(SocketAddr::ip).collect());
+            Ok(addresses.into_iter())
+        })
     }
 }
 

@@ -59,7 +59,8 @@ impl Retry {
 
     fn next(&mut self, failure: Failure, now: Instant) -> Result<Duration, Failure> {
         self.failed += 1;
-        let left = self.deadline.saturating_duration_since(now);
+        let deadline = failure.until.map_or(self.deadline, |until| until.min(self.deadline));
+        let left = deadline.saturating_duration_since(now);
         match wait(self.failed, failure.outlook, left, (self.jitter)()) {
             Ok(wait) => {
                 self.last = Some(failure);
@@ -67,9 +68,15 @@ impl Retry {
             }
             Err(GiveUp::Final) => Err(failure),
             Err(GiveUp::TooLong(asked)) => {
-                Err(late(failure, &format!("asks to wait {}s, but the deadline is in {}s", asked.as_secs(), left.as_secs())))
+                let what = end(&failure);
+                Err(late(failure, &format!("asks to wait {}s, but {what} is in {}s", asked.as_secs(), left.as_secs())))
             }
-            Err(GiveUp::Deadline) => Err(self.exhausted(failure)),
+            // Where the deadline cut the last try short, what the try before it brought says more.
+            Err(GiveUp::Deadline) => {
+                let cut = failure.class == Class::Timeout && left.is_zero();
+                let told = self.last.take().filter(|_| cut).unwrap_or(failure);
+                Err(self.exhausted(told))
+            }
         }
     }
 
@@ -82,11 +89,17 @@ impl Retry {
     }
 
     fn exhausted(&self, failure: Failure) -> Failure {
+        let end = end(&failure);
         match self.failed {
-            1 => late(failure, "no time for another try before the deadline"),
-            tries => late(failure, &format!("tried {tries} times until the deadline")),
+            1 => late(failure, &format!("no time for another try before {end}")),
+            tries => late(failure, &format!("tried {tries} times until {end}")),
         }
     }
+}
+
+/// Until when a failure is tried again.
+fn end(failure: &Failure) -> &'static str {
+    if failure.until.is_some() { "the end of its share of the deadline" } else { "the deadline" }
 }
 
 fn late(failure: Failure, why: &str) -> Failure {

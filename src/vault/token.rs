@@ -11,6 +11,8 @@ use crate::secret::SecretValue;
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) value: SecretValue,
+    /// Whose it is, for messages.
+    pub(super) who: String,
     serial: u32,
 }
 
@@ -25,7 +27,7 @@ impl Tokens {
     pub(super) async fn get(
         &self,
         refused: Option<&Token>,
-        sign_in: impl Future<Output = Result<SecretValue, Failure>>,
+        sign_in: impl Future<Output = Result<(SecretValue, String), Failure>>,
     ) -> Result<Arc<Token>, Failure> {
         let mut current = self.current.lock().await;
         let serial = match (&*current, refused) {
@@ -33,7 +35,7 @@ impl Tokens {
             (Some(result), _) => return result.clone(),
             (None, _) => 0,
         };
-        let result = sign_in.await.map(|value| Arc::new(Token { value, serial }));
+        let result = sign_in.await.map(|(value, who)| Arc::new(Token { value, who, serial }));
         *current = Some(result.clone());
         result
     }

@@ -96,7 +96,7 @@ fn a_pinned_version_that_does_not_exist_is_not_found() {
     let run = world.run(&world.plan().file("a", &world.vault("demo"), "db-password", json!({"version": version})));
     assert_eq!(run.code, 66, "{}", run.log);
     assert!(
-        run.termination.starts_with(&format!("not-found demo/db-password@{version}: Key Vault answered 404 SecretNotFound: ")),
+        run.termination.starts_with(&format!("not-found demo/db-password@{version}: Key Vault at {} answered 404 SecretNotFound: ", world.demo())),
         "{}",
         run.termination
     );

@@ -16,7 +16,8 @@ fn a_vault_that_nobody_serves_is_a_connect_problem_with_its_address() {
     let vault = format!("https://demo.vault.localhost:{port}");
     let run = world.run(&world.plan().file("a", &vault, "db-password", json!({})).with("/deadline", json!("1s")));
     assert_eq!(run.code, 71, "{}", run.log);
-    let start = format!("connect demo/db-password: no connection to demo.vault.localhost:{port}: Connection refused (os error 111) (");
+    let start =
+        format!("connect demo/db-password: no connection to demo.vault.localhost:{port} (127.0.0.1, ::1): Connection refused (os error 111) (");
     assert!(run.termination.starts_with(&start), "{}", run.termination);
 }
 
@@ -38,9 +39,9 @@ fn a_certificate_of_an_unknown_ca_is_refused_at_once() {
     assert_eq!(
         run.termination,
         format!(
-            "tls demo/db-password: no secure connection to localhost:{}: invalid peer certificate: UnknownIssuer; \
+            "tls demo/db-password: no secure connection to {}: invalid peer certificate: UnknownIssuer; \
              trust the CA in the injector's configuration, or remove what intercepts the connection\n",
-            world.port
+            world.entra()
         )
     );
     assert!(!run.log.contains("next try"), "{}", run.log);
@@ -81,7 +82,7 @@ fn a_proxy_that_refuses_is_named_without_its_password() {
     let run = world.run_with(&plan, "exec \"$0\" \"$@\"", &[("https_proxy", proxy.as_str())]);
     assert_eq!(run.code, 71, "{}", run.log);
     let start = format!(
-        "connect demo/db-password: no connection to localhost:{}: proxy http://{address}/: tunnel error: proxy authorization required (",
+        "connect demo/db-password: no connection to localhost:{} (through proxy http://{address}): tunnel error: proxy authorization required (",
         world.port
     );
     assert!(run.termination.starts_with(&start), "{}", run.termination);

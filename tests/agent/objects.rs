@@ -75,7 +75,7 @@ fn who_may_get_certificates_and_not_secrets_gets_what_is_public_and_is_told_the_
     assert_eq!(world.files("keyvault/files").into_keys().collect::<Vec<_>>(), ["ca.crt", "tls.crt"]);
     let (code, termination, log) = as_certificate_reader("cert-made");
     assert_eq!(code, 77, "{log}");
-    let expected = "rbac public/cert-made: the certificate can be read, and its private key, which is the secret of the same name, cannot: Key Vault answered 403";
+    let expected = "rbac public/cert-made: the certificate can be read, and its private key, which is the secret of the same name, cannot: Key Vault at public.vault.localhost:";
     assert!(termination.starts_with(expected), "{termination}");
 }
 
@@ -86,7 +86,11 @@ fn a_certificate_or_key_that_does_not_exist_is_told_by_its_kind_and_may_be_optio
     for (kind, values, code) in [("certificate", folder().to_vec(), "CertificateNotFound"), ("key", key.to_vec(), "KeyNotFound")] {
         let run = world.run(&plan(&world, kind, "demo", "nosuch", &values));
         assert_eq!(run.code, 66, "{}", run.log);
-        assert!(run.termination.starts_with(&format!("not-found demo/nosuch: Key Vault answered 404 {code}: ")), "{}", run.termination);
+        assert!(
+            run.termination.starts_with(&format!("not-found demo/nosuch: Key Vault at {} answered 404 {code}: ", world.demo())),
+            "{}",
+            run.termination
+        );
         let optional = plan(&world, kind, "demo", "nosuch", &values).with(&format!("/fetch/0/{kind}/optional"), json!(true));
         let run = world.run(&optional);
         assert_eq!((run.code, world.files("keyvault/files").len()), (0, 0), "{}", run.log);

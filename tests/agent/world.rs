@@ -144,6 +144,16 @@ impl World {
         self.put("token/token", std::str::from_utf8(token.expose()).unwrap());
     }
 
+    /// How messages name the vault `demo`.
+    pub(crate) fn demo(&self) -> String {
+        format!("demo.vault.localhost:{} (127.0.0.1)", self.port)
+    }
+
+    /// How messages name Entra.
+    pub(crate) fn entra(&self) -> String {
+        format!("localhost:{} (127.0.0.1)", self.port)
+    }
+
     pub(crate) fn vault(&self, name: &str) -> String {
         format!("https://{name}.vault.localhost:{}", self.port)
     }

@@ -5,7 +5,7 @@ const FIREWALL: &str = r#"{"error":{"code":"Forbidden","message":"Client address
 const BAD_SUBJECT: &str = r#"{"error":"invalid_client","error_description":"AADSTS700213: No matching federated identity record found for presented assertion subject 'system:serviceaccount:a:b'. Trace ID: 1 Correlation ID: 2 Timestamp: 3","error_codes":[700213]}"#;
 
 fn response(status: u16, body: &str) -> Response {
-    Response { status, headers: HeaderMap::new(), body: SecretValue::from(body.to_owned()), cut: None }
+    Response { status, headers: HeaderMap::new(), body: SecretValue::from(body.to_owned()), cut: None, server: "p".into() }
 }
 
 fn with_header(mut response: Response, name: &'static str, value: &str) -> Response {
@@ -18,7 +18,7 @@ fn refusal(class: &str, inner: &str) -> String {
 }
 
 fn secret(response: &Response, now: SystemTime) -> Result<Answer<Secret>, Failure> {
-    object(ObjectKind::Secret, response, now)
+    object(ObjectKind::Secret, "client c", response, now)
 }
 
 fn failure(response: &Response) -> Failure {
@@ -66,14 +66,14 @@ fn the_text_has_status_codes_and_words_on_one_line() {
         (
             403,
             FIREWALL,
-            "Key Vault answered 403 Forbidden ForbiddenByFirewall: Client address is not authorized and caller is not a trusted service. Client address: 1.2.3.4",
+            "Key Vault at p answered 403 Forbidden ForbiddenByFirewall: Client address is not authorized and caller is not a trusted service. Client address: 1.2.3.4",
         ),
-        (404, r#"{"error":{"code":"SecretNotFound","message":"not here"}}"#, "Key Vault answered 404 SecretNotFound: not here"),
-        (503, "<html>down</html>", "Key Vault answered 503"),
-        (403, &FIREWALL[..40], "Key Vault answered 403"),
-        (200, "<html>canary</html>", "Key Vault answered 200, but not with the JSON of a secret (line 1, column 1)"),
-        (200, r#"{"value":["canary"]}"#, "Key Vault answered 200, but not with the JSON of a secret (line 1, column 9)"),
-        (200, r#"{"val":"canary"}"#, "Key Vault answered 200, but not with the JSON of a secret (line 1, column 16)"),
+        (404, r#"{"error":{"code":"SecretNotFound","message":"not here"}}"#, "Key Vault at p answered 404 SecretNotFound: not here"),
+        (503, "<html>down</html>", "Key Vault at p answered 503"),
+        (403, &FIREWALL[..40], "Key Vault at p refused client c: 403"),
+        (200, "<html>canary</html>", "Key Vault at p answered 200, but not with the JSON of a secret (line 1, column 1)"),
+        (200, r#"{"value":["canary"]}"#, "Key Vault at p answered 200, but not with the JSON of a secret (line 1, column 9)"),
+        (200, r#"{"val":"canary"}"#, "Key Vault at p answered 200, but not with the JSON of a secret (line 1, column 16)"),
     ] {
         assert_eq!(failure(&response(status, body)).to_string(), expected);
     }
@@ -84,7 +84,7 @@ fn a_body_that_broke_off_keeps_its_status_and_only_a_broken_success_is_tried_aga
     let cut = |status, body| Response { cut: Some("connection reset".to_owned()), ..response(status, body) };
     let success = failure(&cut(200, r#"{"value":"can"#));
     assert_eq!((success.class, success.outlook), (Class::Format, Outlook::Transient));
-    assert_eq!(success.to_string(), "Key Vault answered 200, but the answer broke off after 13 bytes: connection reset");
+    assert_eq!(success.to_string(), "Key Vault at p answered 200, but the answer broke off after 13 bytes: connection reset");
     let refusal = failure(&cut(403, r#"{"error":"#));
     assert_eq!((refusal.class, refusal.outlook), (Class::Rbac, Outlook::Final));
 }
@@ -118,7 +118,10 @@ fn a_challenge_names_the_audience() {
             with_header(response(401, r#"{"error":{"code":"Unauthorized","message":"AKV10032: Invalid issuer."}}"#), "www-authenticate", challenge);
         let Ok(Answer::Unauthorized { resource, failure }) = secret(&answer, SystemTime::now()) else { panic!("{challenge}") };
         assert_eq!(resource.as_deref(), expected);
-        assert_eq!((failure.class, failure.to_string().as_str()), (Class::Auth, "Key Vault answered 401 Unauthorized: AKV10032: Invalid issuer."));
+        assert_eq!(
+            (failure.class, failure.to_string().as_str()),
+            (Class::Auth, "Key Vault at p refused client c: 401 Unauthorized: AKV10032: Invalid issuer.")
+        );
     }
 }
 
@@ -130,6 +133,9 @@ fn entra_is_believed_except_where_it_may_not_know_yet() {
         (Endpoint::Entra, 400, coded(70_021), Class::Auth, true),
         (Endpoint::Entra, 401, coded(7_002_138), Class::Auth, true),
         (Endpoint::Entra, 400, coded(90_033), Class::Auth, true),
+        (Endpoint::Entra, 400, coded(700_214), Class::Auth, true),
+        (Endpoint::TokenProxy, 401, BAD_SUBJECT.to_owned(), Class::Auth, true),
+        (Endpoint::TokenProxy, 403, String::new(), Class::Auth, false),
         (Endpoint::Entra, 400, r#"{"error":"invalid_client","error_description":"AADSTS700211: text"}"#.to_owned(), Class::Auth, true),
         (Endpoint::Entra, 400, r#"{"error":"temporarily_unavailable"}"#.to_owned(), Class::Auth, true),
         (Endpoint::Entra, 400, coded(700_016), Class::Auth, false),
@@ -153,16 +159,36 @@ fn a_refused_sign_in_says_who_was_refused_and_why() {
     let text = |endpoint, status, body| token(endpoint, "client c", &response(status, body), SystemTime::now()).unwrap_err().to_string();
     assert_eq!(
         text(Endpoint::Entra, 401, BAD_SUBJECT),
-        "Entra refused client c: AADSTS700213: No matching federated identity record found for presented assertion subject 'system:serviceaccount:a:b'."
+        "Entra at p refused client c: AADSTS700213: No matching federated identity record found for presented assertion subject 'system:serviceaccount:a:b'."
     );
-    assert_eq!(text(Endpoint::Metadata, 400, r#"{"error":"invalid_request"}"#), "the metadata address refused client c: invalid_request");
+    let forbidden = r#"{"kind":"Status","message":"serviceaccounts \"a\" is forbidden","reason":"Forbidden","code":403}"#;
+    assert_eq!(text(Endpoint::TokenProxy, 403, forbidden), "the token proxy at p refused client c: serviceaccounts \"a\" is forbidden");
+    assert_eq!(text(Endpoint::Metadata, 400, r#"{"error":"invalid_request"}"#), "the metadata service at p refused client c: invalid_request");
     let nmi = "getting assigned identities for pod a/b in CREATED state failed after 16 attempts,\nretry duration [5]s, error: <nil>\n";
     assert_eq!(
         text(Endpoint::PodIdentity, 404, nmi),
-        "the metadata address refused client c: getting assigned identities for pod a/b in CREATED state failed after 16 attempts, retry duration [5]s, error: <nil>"
+        "the metadata service at p refused client c: getting assigned identities for pod a/b in CREATED state failed after 16 attempts, retry duration [5]s, error: <nil>"
     );
-    assert_eq!(text(Endpoint::PodIdentity, 400, r#"{"error":"invalid_request"}"#), "the metadata address refused client c: invalid_request");
-    assert_eq!(text(Endpoint::PodIdentity, 404, ""), "the metadata address refused client c: status 404 without a reason");
-    assert_eq!(text(Endpoint::Entra, 500, "<html>"), "Entra refused client c: status 500 without a reason");
-    assert_eq!(text(Endpoint::Entra, 200, "canary"), "Entra answered 200, but not with the JSON of a token (line 1, column 1)");
+    assert_eq!(text(Endpoint::PodIdentity, 400, r#"{"error":"invalid_request"}"#), "the metadata service at p refused client c: invalid_request");
+    assert_eq!(text(Endpoint::PodIdentity, 404, ""), "the metadata service at p refused client c: status 404 without a reason");
+    assert_eq!(text(Endpoint::Entra, 500, "<html>"), "Entra at p refused client c: status 500 without a reason");
+    assert_eq!(text(Endpoint::Entra, 200, "canary"), "Entra at p answered 200, but not with the JSON of a token (line 1, column 1)");
+}
+
+#[test]
+fn a_public_address_is_pointed_out_where_a_private_one_may_be_missing() {
+    const HINT: &str = "(the address is a public one: if the vault has a private endpoint, its private DNS zone is not linked to this network)";
+    let server = |address: &str| Server { way: crate::vault::Way::Addresses(vec![address.parse().unwrap()]), ..Server::from("p.vault.azure.net") };
+    let answer = |address, body| failure(&Response { server: server(address), ..response(403, body) }).to_string();
+    assert!(answer("20.61.98.1", FIREWALL).ends_with(&format!("Client address: 1.2.3.4 {HINT}")));
+    assert!(!answer("10.0.0.4", FIREWALL).contains(HINT));
+    assert!(!answer("20.61.98.1", &refusal("", "ForbiddenByRbac")).contains(HINT));
+
+    let refused = |address| TransportError::Connect { server: server(address), reason: "refused".to_owned() };
+    let late = |address| TransportError::Timeout { server: server(address), limit: Duration::from_secs(10) };
+    assert_eq!(transport(refused("20.61.98.1"), true).to_string(), format!("no connection to p.vault.azure.net (20.61.98.1): refused {HINT}"));
+    assert_eq!(transport(late("20.61.98.1"), true).to_string(), format!("p.vault.azure.net (20.61.98.1) did not answer within 10s {HINT}"));
+    for failure in [transport(refused("10.0.0.4"), true), transport(refused("20.61.98.1"), false), transport(late("20.61.98.1"), false)] {
+        assert!(!failure.what.contains(HINT), "{failure}");
+    }
 }

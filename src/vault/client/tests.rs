@@ -21,12 +21,12 @@ impl Network for &Script {
         self.sent.borrow_mut().push(match request.kind {
             Kind::Object { bearer } => format!("{host} {}", String::from_utf8_lossy(bearer.expose())),
             Kind::Metadata => "sign-in".to_owned(),
-            Kind::SignIn { .. } => panic!("not this identity"),
+            Kind::SignIn { .. } | Kind::ProxiedSignIn { .. } => panic!("not this identity"),
         });
         let (status, challenge, body) = self.answers.borrow_mut().pop_front().unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("www-authenticate", challenge.parse().unwrap());
-        Ok(Response { status, headers, body: SecretValue::from(body.to_owned()), cut: None })
+        Ok(Response { status, headers, body: SecretValue::from(body.to_owned()), cut: None, server: Server::from(host) })
     }
 }
 
@@ -68,7 +68,10 @@ async fn a_refused_token_is_renewed_once() {
     assert_eq!(result.as_deref(), Ok("v"));
     assert_eq!(sent, ["sign-in", "p.vault.azure.net T1", "sign-in", "p.vault.azure.net T2"]);
     let (result, sent) = read("https://p.vault.azure.net", &cloud(), &[TOKEN_1, REFUSED, TOKEN_2, REFUSED]).await;
-    assert_eq!((result, sent.len()), (Err("Key Vault answered 401".to_owned()), 4));
+    assert_eq!(
+        (result, sent.len()),
+        (Err("Key Vault at p.vault.azure.net refused the identity that the pod's label aadpodidbinding is bound to: 401".to_owned()), 4)
+    );
 }
 
 #[tokio::test]
@@ -110,7 +113,7 @@ async fn many_refusals_at_once_cost_one_sign_in() {
     let sign_in = || async {
         *signed_in.borrow_mut() += 1;
         tokio::task::yield_now().await;
-        Ok(SecretValue::from("T".to_owned()))
+        Ok((SecretValue::from("T".to_owned()), "client c".to_owned()))
     };
     let first = tokens.get(None, sign_in()).await.unwrap();
     let renewed = futures::future::join_all((0..32).map(|_| tokens.get(Some(&first), sign_in()))).await;
@@ -155,18 +158,19 @@ async fn a_certificate_is_the_secret_of_its_name_and_itself_only_where_that_cann
 
 #[tokio::test]
 async fn why_a_certificate_cannot_be_had_is_told_from_what_both_requests_say() {
-    let forbidden = "Key Vault answered 403 Forbidden ForbiddenByRbac";
+    let forbidden =
+        "Key Vault at p.vault.azure.net refused the identity that the pod's label aadpodidbinding is bound to: 403 Forbidden ForbiddenByRbac";
     let half = "the certificate can be read, and its private key, which is the secret of the same name, cannot: ";
     for (answers, class, expected) in [
-        (vec![DISABLED], Class::Disabled, "Key Vault answered 403 Forbidden SecretDisabled".to_owned()),
+        (vec![DISABLED], Class::Disabled, "Key Vault at p.vault.azure.net answered 403 Forbidden SecretDisabled".to_owned()),
         (vec![FORBIDDEN, EXPORTABLE], Class::Rbac, format!("{half}{forbidden}")),
         (vec![FORBIDDEN, WITHOUT_POLICY], Class::Rbac, format!("{half}{forbidden}")),
         (vec![FORBIDDEN, FORBIDDEN], Class::Rbac, forbidden.to_owned()),
-        (vec![FORBIDDEN, NO_CERTIFICATE], Class::NotFound, "Key Vault answered 404 CertificateNotFound".to_owned()),
-        (vec![NO_SECRET, NO_CERTIFICATE], Class::NotFound, "Key Vault answered 404 CertificateNotFound".to_owned()),
-        (vec![NO_SECRET, FORBIDDEN], Class::NotFound, "Key Vault answered 404 SecretNotFound".to_owned()),
+        (vec![FORBIDDEN, NO_CERTIFICATE], Class::NotFound, "Key Vault at p.vault.azure.net answered 404 CertificateNotFound".to_owned()),
+        (vec![NO_SECRET, NO_CERTIFICATE], Class::NotFound, "Key Vault at p.vault.azure.net answered 404 CertificateNotFound".to_owned()),
+        (vec![NO_SECRET, FORBIDDEN], Class::NotFound, "Key Vault at p.vault.azure.net answered 404 SecretNotFound".to_owned()),
         (vec![NO_SECRET, NO_BASE64], Class::Format, "Key Vault answered 200, but the certificate's cer is not base64".to_owned()),
-        (vec![NO_SECRET, THROTTLED], Class::Throttled, "Key Vault answered 429".to_owned()),
+        (vec![NO_SECRET, THROTTLED], Class::Throttled, "Key Vault at p.vault.azure.net answered 429".to_owned()),
     ] {
         let (result, paths) = read_kind(ObjectKind::Certificate, &answers).await;
         let failure = result.unwrap_err();
@@ -185,5 +189,48 @@ async fn a_key_is_its_public_members() {
     assert!(!format!("{jwk:?}").contains("canary"));
     assert_eq!(paths, ["keys/a"]);
     let (result, _) = read_kind(ObjectKind::Key, &[(200, "", "{}")]).await;
-    assert_eq!(result.unwrap_err().to_string(), "Key Vault answered 200, but not with the JSON of a key (line 1, column 2)");
+    assert_eq!(result.unwrap_err().to_string(), "Key Vault at p.vault.azure.net answered 200, but not with the JSON of a key (line 1, column 2)");
+}
+
+/// Always gives the same answer, or breaks.
+struct Same(Option<(u16, &'static str)>);
+
+impl Network for &Same {
+    async fn send(&self, _: Request<'_>) -> Result<Response, TransportError> {
+        let server = Server::from("login");
+        let Some((status, body)) = self.0 else { return Err(TransportError::Broken { server, reason: "gone".to_owned() }) };
+        Ok(Response { status, headers: HeaderMap::new(), body: SecretValue::from(body.to_owned()), cut: None, server })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_entra_may_still_be_learning_gets_half_of_the_deadline_and_everything_else_all_of_it() {
+    const SHARE: &str = "(tried 8 times until the end of its share of the deadline)";
+    const WHOLE: &str = "(tried 12 times until the deadline)";
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut token.as_file(), b"a.e30.c").unwrap();
+    let guid = || "0f1e2d3c-1111-4222-8333-444455556666".parse().unwrap();
+    let workload = Identity::WorkloadIdentity {
+        client_id: guid(),
+        tenant_id: guid(),
+        token_file: token.path().to_str().unwrap().parse().unwrap(),
+        token_proxy: None,
+    };
+    let node = Identity::ManagedIdentity { select: None, endpoint: None };
+    for (identity, answer, until, end) in [
+        (&workload, Some((401, r#"{"error_description":"AADSTS700213: no"}"#)), 60, SHARE),
+        (&workload, Some((400, r#"{"error_description":"AADSTS90033: transient"}"#)), 60, SHARE),
+        (&workload, Some((503, "")), 60, SHARE),
+        (&workload, Some((429, "")), 120, WHOLE),
+        (&workload, None, 120, WHOLE),
+        (&node, Some((404, "")), 120, WHOLE),
+        (&node, Some((503, "")), 120, WHOLE),
+    ] {
+        let (network, start, cloud) = (Same(answer), Instant::now(), cloud());
+        let client = Client::new(&network, &cloud, identity, Retry::new(start + Duration::from_secs(120), || 1.0));
+        let failure = client.sign_in().await.unwrap_err();
+        let waited = start.elapsed().as_secs();
+        assert!(failure.what.ends_with(end), "{answer:?}: {failure}");
+        assert!(waited <= until && waited + 16 >= until, "{answer:?}: {waited}s of {until}s");
+    }
 }

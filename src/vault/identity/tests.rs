@@ -28,7 +28,7 @@ fn write(path: &Path, text: &str) {
 }
 
 fn form(sign_in: &SignIn) -> String {
-    let Kind::SignIn { form } = &sign_in.request.kind else { panic!("no form") };
+    let (Kind::SignIn { form } | Kind::ProxiedSignIn { form }) = &sign_in.kind else { panic!("no form") };
     String::from_utf8(form.expose().to_vec()).unwrap()
 }
 
@@ -48,7 +48,7 @@ fn a_workload_identity_exchanges_the_token_that_is_in_the_file_now() {
     for token in ["first.e30.x", "second.e30.x"] {
         write(&file, &format!("{token}\n"));
         let sign_in = sign_in(&cloud(), &identity, NOW).unwrap();
-        assert_eq!(sign_in.request.url, format!("https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token"));
+        assert_eq!(sign_in.url, format!("https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token"));
         assert_eq!(
             form(&sign_in),
             format!(
@@ -156,15 +156,26 @@ fn a_managed_identity_asks_the_metadata_address() {
         ),
     ] {
         let sign_in = sign_in(&cloud(), &identity, NOW).unwrap();
-        assert_eq!(sign_in.request.url, url);
-        assert!(matches!(sign_in.request.kind, Kind::Metadata));
+        assert_eq!(sign_in.url, url);
+        assert!(matches!(sign_in.kind, Kind::Metadata));
     }
 }
 
 #[test]
-fn identity_bindings_are_refused_in_words() {
-    let proxy = crate::plan::TokenProxy { url: "https://p".to_owned(), sni_name: "p".to_owned(), ca: String::new() };
-    let Identity::WorkloadIdentity { client_id, tenant_id, token_file, .. } = workload_identity(Path::new("/t")) else { panic!() };
-    let identity = Identity::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy: Some(proxy) };
-    assert_eq!(sign_in(&cloud(), &identity, NOW).err().unwrap().to_string(), "identity bindings (tokenProxy) are not available yet in this agent");
+fn a_token_proxy_is_asked_what_entra_would_be_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    write(&file, "first.e30.x");
+    let direct = sign_in(&cloud(), &workload_identity(&file), NOW).unwrap();
+    for (url, expected) in [
+        ("https://proxy.aks", format!("https://proxy.aks/{TENANT}/oauth2/v2.0/token")),
+        ("https://proxy.aks:6443/below/", format!("https://proxy.aks:6443/below/{TENANT}/oauth2/v2.0/token")),
+    ] {
+        let proxy = TokenProxy { url: url.to_owned(), sni_name: "p".to_owned(), ca: String::new() };
+        let Identity::WorkloadIdentity { client_id, tenant_id, token_file, .. } = workload_identity(&file) else { panic!() };
+        let identity = Identity::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy: Some(proxy) };
+        let proxied = sign_in(&cloud(), &identity, NOW).unwrap();
+        assert_eq!((&proxied.url, form(&proxied), &proxied.who), (&expected, form(&direct), &direct.who));
+        assert!(matches!(proxied.kind, Kind::ProxiedSignIn { .. }));
+    }
 }

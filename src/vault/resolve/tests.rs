@@ -4,7 +4,7 @@ use tokio::net::UdpSocket;
 use super::*;
 
 async fn lookup(resolver: &Resolver, name: &str, search: bool) -> Result<Vec<String>, String> {
-    let found = resolver.lookup(name, search).await.map_err(|error| error.to_string())?;
+    let found = resolver.addresses(name, search).await.map_err(|error| error.to_string())?;
     Ok(found.into_iter().map(|address| address.ip().to_string()).collect())
 }
 
