@@ -15,8 +15,8 @@ mod texts;
 
 pub(crate) use texts::{Deadline, MountPath};
 
-/// The longest extra CA, in bytes: it travels in every plan.
-pub const MAX_EXTRA_CA_BYTES: usize = 32 * 1024;
+/// The longest CA of the operator's, in bytes: it travels in every plan.
+pub const MAX_CA_BYTES: usize = 32 * 1024;
 
 /// Everything that the operator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +76,36 @@ pub struct AgentConfig {
     pub extra_ca: Option<String>,
     /// Another address than the node's metadata service.
     pub managed_identity_endpoint: Option<String>,
+    /// What pods that ask for an AKS identity binding sign in through.
+    pub token_proxy: Option<TokenProxyConfig>,
+    /// What requests to vaults and to Entra go through.
+    pub proxy: Option<ProxyConfig>,
     /// Its verbosity, where the pod does not set one.
     pub log_level: LogLevel,
+}
+
+/// The token proxy of AKS identity bindings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenProxyConfig {
+    /// `https://host[:port]`.
+    pub url: String,
+    /// The name on its certificate.
+    pub sni_name: String,
+    /// Where its CA is; whoever reads the file sets [`TokenProxyConfig::ca`].
+    pub ca_file: PathBuf,
+    /// PEM certificates carried in the plan.
+    pub ca: String,
+    /// The audience of the ServiceAccount's token.
+    pub audience: String,
+}
+
+/// A proxy between the cluster and Azure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// `http://host[:port]`.
+    pub https_proxy: String,
+    /// Names and networks that are reached directly, separated by commas; may be empty.
+    pub no_proxy: String,
 }
 
 /// What holds where neither pod nor Namespace says anything.

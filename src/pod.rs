@@ -137,10 +137,14 @@ pub struct PodAnnotations<'a> {
     pub ours: Vec<(Text<'a>, Text<'a>)>,
     /// Whether the kubelet made this pod from a file of its node.
     pub mirror: bool,
+    /// Whether the pod asks for an AKS identity binding.
+    pub identity_binding: bool,
 }
 
 /// The annotation of a pod that the kubelet made from a file of its node.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
+/// Azure Workload Identity's own annotation of a pod that signs in through AKS's token proxy.
+pub const IDENTITY_BINDING: &str = "azure.workload.identity/use-identity-binding";
 
 impl<'de: 'a, 'a> Deserialize<'de> for PodAnnotations<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PodAnnotations<'a>, D::Error> {
@@ -157,6 +161,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for PodAnnotations<'a> {
                 while let Some(key) = map.next_key::<Text<'a>>()? {
                     if let Some(name) = strip_prefix(key.0.clone()) {
                         annotations.ours.push((Text(name), map.next_value()?));
+                    } else if key.as_str() == IDENTITY_BINDING {
+                        annotations.identity_binding = map.next_value::<Text<'a>>()?.as_str() == "true";
                     } else {
                         annotations.mirror |= key.as_str() == MIRROR;
                         map.next_value::<serde::de::IgnoredAny>()?;

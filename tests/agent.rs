@@ -15,5 +15,7 @@ mod network;
 mod templates;
 #[path = "agent/objects.rs"]
 mod objects;
+#[path = "agent/token_proxy.rs"]
+mod token_proxy;
 #[path = "agent/world.rs"]
 mod world;

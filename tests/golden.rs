@@ -37,6 +37,9 @@ fn world(case: &Path) -> World {
     if let Ok(ca) = fs::read_to_string(case.join("extra-ca.pem")) {
         config.agent.extra_ca = Some(ca);
     }
+    if let (Some(proxy), Ok(ca)) = (&mut config.agent.token_proxy, fs::read_to_string(case.join("token-proxy-ca.pem"))) {
+        proxy.ca = ca;
+    }
     let namespace = yaml(&text(case, "namespace.yaml"));
     let annotations = namespace["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
     let ours = |(key, value): (&String, &Value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value.as_str()?.to_owned()));

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError, MAX_EXTRA_CA_BYTES};
+use crate::config::{Config, ConfigError, MAX_CA_BYTES};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -19,21 +19,26 @@ pub(super) enum LoadError {
     /// The operator's file is not a configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The extra CA would not fit in a plan, or is none.
-    #[error("{file}: agent.extraCaFile: {reason}")]
-    ExtraCa {
+    /// A CA would not fit in a plan, or is none.
+    #[error("{file}: {key}: {reason}")]
+    Ca {
         /// The CA's file.
         file: PathBuf,
+        /// What names it in the configuration.
+        key: &'static str,
         /// What is wrong with it.
         reason: String,
     },
 }
 
-/// Reads the configuration and the extra CA that it names.
+/// Reads the configuration and the CAs that it names.
 pub(super) fn load(file: &Path) -> Result<Config, LoadError> {
     let mut config = Config::parse(&read(file)?, &file.display().to_string())?;
     if let Some(file) = &config.agent.extra_ca_file {
-        config.agent.extra_ca = Some(extra_ca(file)?);
+        config.agent.extra_ca = Some(ca(file, "agent.extraCaFile")?);
+    }
+    if let Some(proxy) = &mut config.agent.token_proxy {
+        proxy.ca = ca(&proxy.ca_file, "agent.tokenProxy.caFile")?;
     }
     Ok(config)
 }
@@ -43,11 +48,11 @@ pub(super) fn read(file: &Path) -> Result<String, LoadError> {
     std::fs::read_to_string(file).map_err(|error| LoadError::Read { file: file.to_owned(), error })
 }
 
-fn extra_ca(file: &Path) -> Result<String, LoadError> {
+fn ca(file: &Path, key: &'static str) -> Result<String, LoadError> {
     let text = read(file)?;
-    let refuse = |reason: String| Err(LoadError::ExtraCa { file: file.to_owned(), reason });
-    if text.len() > MAX_EXTRA_CA_BYTES {
-        return refuse(format!("{} bytes are more than the {MAX_EXTRA_CA_BYTES} that fit in a plan", text.len()));
+    let refuse = |reason: String| Err(LoadError::Ca { file: file.to_owned(), key, reason });
+    if text.len() > MAX_CA_BYTES {
+        return refuse(format!("{} bytes are more than the {MAX_CA_BYTES} that fit in a plan", text.len()));
     }
     if !text.contains("-----BEGIN CERTIFICATE-----") {
         return refuse("no PEM certificate is in it".to_owned());

@@ -1,20 +1,19 @@
 //! From YAML text to [`Config`].
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::texts::{Deadline, Host, HttpOrigin, HttpsOrigin, Listen, MountPath, PullPolicy, ServiceName, Subdomain, Switch};
-use super::{AgentConfig, Amounts, Config, ConfigError, Defaults, Features, IdentityKind, Policy, PolicyMode, Refresh, Resources, ServerConfig};
+use super::texts::{Deadline, Host, HttpsOrigin, Listen, MountPath, ServiceName, Subdomain, Switch};
+use super::{Amounts, Config, ConfigError, Defaults, Features, IdentityKind, Policy, PolicyMode, Refresh, Resources, ServerConfig};
 use crate::cloud::Cloud;
 use crate::duration::Span;
 use crate::installation::{NAME, REGISTRATION};
-use crate::names::{AbsolutePath, LogLevel};
+use crate::names::AbsolutePath;
 use crate::quantity::Quantity;
-use crate::texts::Image;
 use crate::yaml::{Kind, Node};
 use crate::yaml_fields::{Fields, Problems, parse_node};
 
+mod agent;
 mod tls;
 
 impl Config {
@@ -53,7 +52,7 @@ fn config(mut fields: Fields<'_>, problems: &mut Problems) -> Config {
         allowed_vault_hosts: fields.parse_list::<Host>("allowedVaultHosts", problems).unwrap_or_default().into_iter().map(|host| host.0).collect(),
         excluded_containers: fields.parse_list("excludedContainers", problems).unwrap_or_else(excluded_by_default),
         features: section(&mut fields, "features", problems, features),
-        agent: section(&mut fields, "agent", problems, agent),
+        agent: section(&mut fields, "agent", problems, agent::agent),
         defaults: section(&mut fields, "defaults", problems, defaults),
         server: section(&mut fields, "server", problems, server),
         policy: section(&mut fields, "policy", problems, policy),
@@ -116,19 +115,6 @@ fn cloud(fields: &mut Fields<'_>, problems: &mut Problems) -> Cloud {
 fn features(fields: &mut Fields<'_>, problems: &mut Problems) -> Features {
     let mut on = |key| fields.parse::<Switch>(key, problems).is_some_and(|switch| switch.0);
     Features { env_files: on("envFiles"), image_volumes: on("imageVolumes") }
-}
-
-fn agent(fields: &mut Fields<'_>, problems: &mut Problems) -> AgentConfig {
-    AgentConfig {
-        image: fields
-            .parse::<Image>("image", problems)
-            .map_or_else(|| concat!("keyvault-injector:", env!("CARGO_PKG_VERSION")).to_owned(), |image| image.0),
-        image_pull_policy: fields.parse::<PullPolicy>("imagePullPolicy", problems).map(|policy| policy.0.to_owned()),
-        extra_ca_file: fields.parse::<PathBuf>("extraCaFile", problems),
-        extra_ca: None,
-        managed_identity_endpoint: fields.parse::<HttpOrigin>("managedIdentityEndpoint", problems).map(|origin| origin.0),
-        log_level: fields.parse::<LogLevel>("logLevel", problems).unwrap_or_default(),
-    }
 }
 
 fn defaults(fields: &mut Fields<'_>, problems: &mut Problems) -> Defaults {

@@ -233,3 +233,37 @@ impl FromStr for HttpOrigin {
         }
     }
 }
+
+/// `http://host[:port]` of a proxy. Its password would stand in every pod, for everyone who may read pods.
+pub(super) struct ProxyOrigin(pub(super) String);
+
+impl FromStr for ProxyOrigin {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<ProxyOrigin, NameError> {
+        if let Some((_, host)) = text.rsplit_once('@') {
+            const RULE: &str = "user and password would stand in every pod, so the proxy has to let the cluster's addresses pass without";
+            return Err(NameError::new("a proxy for agents", &format!("…@{host}"), RULE));
+        }
+        let is_origin = text.strip_prefix("http://").is_some_and(|rest| format!("https://{rest}").parse::<HttpsOrigin>().is_ok());
+        match is_origin {
+            true => Ok(ProxyOrigin(text.trim_end_matches('/').to_owned())),
+            false => Err(NameError::new("a proxy for agents", text, "http://, a host and perhaps a port: no path or query")),
+        }
+    }
+}
+
+/// What a proxy is not used for.
+pub(super) struct NoProxy(pub(super) String);
+
+impl FromStr for NoProxy {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<NoProxy, NameError> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '*' | ':' | '/' | '[' | ']');
+        if !text.is_empty() && text.chars().all(is_plain) {
+            return Ok(NoProxy(text.to_owned()));
+        }
+        Err(NameError::new("an exception from the proxy", text, "a DNS name, .domain, IP address or network such as 10.0.0.0/8"))
+    }
+}

@@ -6,7 +6,7 @@ use super::planning::Planned;
 use super::reserved::{AGENT, volume_name};
 use super::resources::volume_mebibytes;
 use super::views::Views;
-use crate::config::{Amounts, Config, Resources};
+use crate::config::{Amounts, Config, ProxyConfig, Resources};
 use crate::plan::PLAN_VARIABLE;
 
 /// The init container that fetches.
@@ -16,7 +16,7 @@ pub(super) fn agent(plan: &Planned, views: &Views<'_>, resources: &Resources, co
         container["imagePullPolicy"] = json!(policy);
     }
     container["command"] = json!(["/keyvault-agent", "fetch"]);
-    container["env"] = json!([{ "name": PLAN_VARIABLE, "value": plan.json }]);
+    container["env"] = Value::Array(environment(plan, config));
     container["securityContext"] = security_context(views.run_as_user);
     // The API server leaves empty maps out: written here, they would come back as a difference in a second pass.
     let sides = [("requests", amounts(&resources.requests)), ("limits", amounts(&resources.limits))];
@@ -28,6 +28,17 @@ pub(super) fn agent(plan: &Planned, views: &Views<'_>, resources: &Resources, co
     container["terminationMessagePolicy"] = json!("File");
     container["volumeMounts"] = Value::Array(mounts(plan));
     container
+}
+
+/// The agent reads no other variables.
+fn environment(plan: &Planned, config: &Config) -> Vec<Value> {
+    let mut environment = vec![json!({ "name": PLAN_VARIABLE, "value": plan.json })];
+    if let Some(ProxyConfig { https_proxy, no_proxy }) = &config.agent.proxy {
+        // The API server leaves empty values out.
+        let set = [("HTTPS_PROXY", https_proxy), ("NO_PROXY", no_proxy)].into_iter().filter(|(_, value)| !value.is_empty());
+        environment.extend(set.map(|(name, value)| json!({ "name": name, "value": value })));
+    }
+    environment
 }
 
 fn security_context(run_as_user: Option<i64>) -> Value {
@@ -52,11 +63,11 @@ fn mounts(plan: &Planned) -> Vec<Value> {
 }
 
 /// One memory volume for each view, and what the agent signs in with.
-pub(super) fn volumes(plan: &Planned, views: &Views<'_>, config: &Config) -> Vec<Value> {
+pub(super) fn volumes(plan: &Planned, views: &Views<'_>) -> Vec<Value> {
     let files = views.views.iter().enumerate().map(|(index, view)| {
         json!({ "name": volume_name(index), "emptyDir": { "medium": "Memory", "sizeLimit": format!("{}Mi", volume_mebibytes(view.file_count)) } })
     });
-    files.chain(plan.credential.volume(config)).collect()
+    files.chain(plan.credential.volume()).collect()
 }
 
 /// The mount of a view in a container that is given it.

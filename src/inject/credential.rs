@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::reserved::{PRINCIPAL_VOLUME, TOKEN_VOLUME};
-use crate::config::Config;
 use crate::texts::SecretName;
 
 /// Where the token or the Secret is mounted in the agent's container.
@@ -19,8 +18,8 @@ const PRINCIPAL_KEYS: [&str; 4] = ["client-id", "tenant-id", "client-secret", "c
 /// One pod needs at most one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
-    /// A projected ServiceAccount token.
-    Token,
+    /// A projected ServiceAccount token for this audience.
+    Token(String),
     /// A Kubernetes Secret with a service principal.
     Secret(SecretName),
     /// Nothing: the node answers for the pod.
@@ -29,10 +28,10 @@ pub(super) enum Credential {
 
 impl Credential {
     /// The volume that only the agent mounts.
-    pub(super) fn volume(&self, config: &Config) -> Option<Value> {
+    pub(super) fn volume(&self) -> Option<Value> {
         match self {
-            Credential::Token => {
-                let token = json!({ "audience": config.cloud.federation_audience, "expirationSeconds": TOKEN_SECONDS, "path": TOKEN_PATH });
+            Credential::Token(audience) => {
+                let token = json!({ "audience": audience, "expirationSeconds": TOKEN_SECONDS, "path": TOKEN_PATH });
                 Some(json!({ "name": TOKEN_VOLUME, "projected": { "sources": [{ "serviceAccountToken": token }] } }))
             }
             Credential::Secret(SecretName(name)) => {
@@ -47,7 +46,7 @@ impl Credential {
     /// Its mount in the agent's container.
     pub(super) fn mount(&self) -> Option<Value> {
         let name = match self {
-            Credential::Token => TOKEN_VOLUME,
+            Credential::Token(_) => TOKEN_VOLUME,
             Credential::Secret(_) => PRINCIPAL_VOLUME,
             Credential::Node => return None,
         };

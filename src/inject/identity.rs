@@ -5,10 +5,10 @@ use super::credential::{self, Credential, TOKEN_PATH};
 use super::findings::Findings;
 use super::sources::Sources;
 use crate::annotations::Key;
-use crate::config::{Config, IdentityKind};
+use crate::config::{Config, IdentityKind, TokenProxyConfig};
 use crate::names::Guid;
-use crate::plan::{Identity, ManagedIdentitySelector};
-use crate::pod::{POD_IDENTITY_LABEL, PodView, Text};
+use crate::plan::{Identity, ManagedIdentitySelector, TokenProxy};
+use crate::pod::{IDENTITY_BINDING, POD_IDENTITY_LABEL, PodView, Text};
 use crate::texts::{BindingName, SecretName};
 
 /// Whom the agent signs in as, and what the pod has to carry for it.
@@ -142,8 +142,18 @@ fn workload(account: &Account<'_>, config: &Config, findings: &mut Findings) -> 
     let client_id = account.id(Key::ClientId, ACCOUNT_CLIENT_ID, account.account.client_id.as_deref(), config.defaults.client_id.as_ref(), findings);
     let tenant_id = account.id(Key::TenantId, ACCOUNT_TENANT_ID, account.account.tenant_id.as_deref(), config.defaults.tenant_id.as_ref(), findings);
     let token_file = format!("{}/{TOKEN_PATH}", credential::DIRECTORY).parse().ok()?;
-    let identity = Identity::WorkloadIdentity { client_id: client_id?, tenant_id: tenant_id?, token_file, token_proxy: None };
-    Some(SignIn::new(identity, Credential::Token))
+    let binding = account.pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.identity_binding);
+    let proxy = config.agent.token_proxy.as_ref().filter(|_| binding);
+    if binding && proxy.is_none() {
+        findings.problem(format!(
+            "annotation {IDENTITY_BINDING}: the operator's configuration names no token proxy for identity bindings: ask the operator for agent.tokenProxy, or remove the annotation"
+        ));
+    }
+    let audience = proxy.map_or(&config.cloud.federation_audience, |proxy| &proxy.audience).clone();
+    let token_proxy =
+        proxy.map(|TokenProxyConfig { url, sni_name, ca, .. }| TokenProxy { url: url.clone(), sni_name: sni_name.clone(), ca: ca.clone() });
+    let identity = Identity::WorkloadIdentity { client_id: client_id?, tenant_id: tenant_id?, token_file, token_proxy };
+    Some(SignIn::new(identity, Credential::Token(audience)))
 }
 
 /// The sources of a workload identity's ids: pod, ServiceAccount, Namespace, configuration.

@@ -173,7 +173,7 @@ fn asked(
     provenance::judge(pod, &ours, &plan, config, &mut findings);
     let wanted = patch::Wanted {
         agent: container::agent(&plan, &views, &resources, config),
-        volumes: container::volumes(&plan, &views, config),
+        volumes: container::volumes(&plan, &views),
         views: &views,
         mount_path: &settings.mount_path,
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{APP, AUDIENCE, MANAGED, Plan, STRANGER, TENANT, World};
+use crate::world::{APP, APPLICATION_KEY, AUDIENCE, MANAGED, Plan, STRANGER, TENANT, World, application_certificate};
 
 fn as_identity(world: &World, identity: Value) -> Plan {
     world.plan_for(&["db-password"]).with("/identity", identity)
@@ -33,6 +33,28 @@ fn a_service_principal_signs_in_with_its_mounted_secret() {
     );
     assert!(run.termination.starts_with(&start), "{}", run.termination);
     assert_eq!(world.calls("entra"), json!({"200": 1, "401": 1}), "a wrong secret is not tried again");
+}
+
+#[test]
+fn a_service_principal_signs_in_with_its_mounted_certificate() {
+    let world = World::new();
+    let certificate = application_certificate();
+    for (file, text) in [("client-id", APP), ("tenant-id", TENANT), ("client-certificate", &format!("{certificate}{APPLICATION_KEY}"))] {
+        world.put(&format!("principal/{file}"), text);
+    }
+    let plan = || as_identity(&world, json!({"servicePrincipal": {"directory": "/principal", "secret": "web-sp"}}));
+    let run = world.run(&plan());
+    assert_eq!(run.code, 0, "{}", run.log);
+    assert_eq!((world.calls("entra"), world.calls("vault")), (json!({"200": 1}), json!({"200": 1})));
+
+    // Another pair, which the application does not know.
+    let stranger = rcgen::KeyPair::from_pem(include_str!("../fixtures/sa.key.pem")).unwrap();
+    let unknown = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&stranger).unwrap().pem();
+    world.put("principal/client-certificate", &format!("{}{unknown}", include_str!("../fixtures/sa.key.pem")));
+    let run = world.run(&plan());
+    assert_eq!(run.code, 78, "{}", run.log);
+    let who = format!("refused client {APP} of tenant {TENANT} with the certificate of Secret web-sp (thumbprint ");
+    assert!(run.termination.contains(&who) && run.termination.contains(": AADSTS700027: "), "{}", run.termination);
 }
 
 #[test]

@@ -65,6 +65,28 @@ fn a_proxy_carries_vault_and_entra_but_never_the_metadata_address() {
 }
 
 #[test]
+fn a_sovereign_cloud_is_asked_with_its_own_audience() {
+    let world = World::new();
+    let proxy = Proxy::start(world.port);
+    let variable = [("HTTPS_PROXY", proxy.url.as_str())];
+    let plan = |resource| {
+        let plan = world.plan().file("a", "https://demo.vault.azure.cn", "db-password", json!({}));
+        plan.with("/cloud/verifyChallenge", json!(true)).with("/cloud/resource", json!(resource))
+    };
+    let run = world.run_with(&plan("https://vault.azure.cn"), "exec \"$0\" \"$@\"", &variable);
+    assert_eq!(run.code, 0, "{}", run.log);
+    assert_eq!(proxy.seen().len(), 2, "the vault and Entra");
+
+    // A vault of another cloud, allowed by name, wants a token that must not be given to it.
+    let foreign = plan("https://vault.azure.net").with("/cloud/allowedVaultHosts", json!(["demo.vault.azure.cn"]));
+    let run = world.run_with(&foreign, "exec \"$0\" \"$@\"", &variable);
+    assert_eq!(run.code, 78, "{}", run.log);
+    let server = format!("demo.vault.azure.cn (through proxy http://{})", proxy.url.rsplit('@').next().unwrap());
+    let line = format!("{server} wants a token for https://vault.azure.cn, but the cloud's vaults take https://vault.azure.net; ");
+    assert!(run.termination.starts_with(&format!("auth demo/db-password: {line}")), "{}", run.termination);
+}
+
+#[test]
 fn a_proxy_that_refuses_is_named_without_its_password() {
     let world = World::new();
     let refusing = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -126,13 +148,13 @@ fn a_volume_that_is_not_mounted_is_named() {
 }
 
 /// A CONNECT proxy that leads every tunnel to the emulator.
-struct Proxy {
-    url: String,
+pub(crate) struct Proxy {
+    pub(crate) url: String,
     seen: mpsc::Receiver<String>,
 }
 
 impl Proxy {
-    fn start(target: u16) -> Proxy {
+    pub(crate) fn start(target: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://user:sesame@{}", listener.local_addr().unwrap());
         let (report, seen) = mpsc::channel();
@@ -155,7 +177,7 @@ impl Proxy {
         Proxy { url, seen }
     }
 
-    fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.try_iter().collect()
     }
 }

@@ -30,6 +30,7 @@ tenants:
   applications:
   - clientId: 11111111-1111-1111-1111-111111111111
     secrets: [canary-client-secret]
+    certificateFiles: [CERTIFICATE]
     federatedCredentials:
     - {issuer: "https://oidc.example.invalid/", subject: "system:serviceaccount:default:app", audience: "api://AzureADTokenExchange", jwksFile: sa.jwks.json}
   - clientId: 22222222-2222-2222-2222-222222222222
@@ -89,7 +90,7 @@ pub(crate) struct World {
     pub(crate) root: tempfile::TempDir,
     pub(crate) port: u16,
     imds: String,
-    ca: String,
+    pub(crate) ca: String,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -104,11 +105,15 @@ pub(crate) struct Run {
 
 impl World {
     pub(crate) fn new() -> World {
+        let root = tempfile::tempdir().unwrap();
+        let certificate = root.path().join("application.pem");
+        std::fs::File::create(&certificate).unwrap().write_all(application_certificate().as_bytes()).unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let listed = secrets().map(|(name, value)| format!("  - {{name: {name}, value: {value}}}\n")).collect::<String>();
         let text = format!("{CONFIG}{listed}");
         let text = format!("{text}  - {{name: large, value: {}}}\n", CANARY.repeat(500));
         let text = format!("{text}{}{OBJECTS}{}", certificates(), NARROW.map(|vault| format!("{vault}{listed}")).concat());
+        let text = text.replace("CERTIFICATE]", &format!("{}]", certificate.display()));
         let config = Config::parse(&text, &fixtures).unwrap();
         let (ready, when_ready) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -120,7 +125,7 @@ impl World {
             });
         });
         let (port, imds, ca) = when_ready.recv().unwrap();
-        let world = World { root: tempfile::tempdir().unwrap(), port, imds, ca, stop: Some(stop), thread: Some(thread) };
+        let world = World { root, port, imds, ca, stop: Some(stop), thread: Some(thread) };
         for folder in ["dev", "keyvault/files", "token", "principal"] {
             std::fs::create_dir_all(world.path(folder)).unwrap();
         }
@@ -253,6 +258,15 @@ impl Drop for World {
             thread.join().unwrap();
         }
     }
+}
+
+/// The private key of the application's certificate.
+pub(crate) const APPLICATION_KEY: &str = include_str!("../fixtures/stranger.key.pem");
+
+/// The certificate that the application may sign in with.
+pub(crate) fn application_certificate() -> String {
+    let key = rcgen::KeyPair::from_pem(APPLICATION_KEY).unwrap();
+    rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem()
 }
 
 /// `s-00` to `s-49`.

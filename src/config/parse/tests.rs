@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{SelfManaged, TlsSource};
+use crate::config::{ProxyConfig, SelfManaged, TlsSource};
 
 fn problems(text: &str) -> String {
     Config::parse(text, "config.yaml").unwrap_err().to_string()
@@ -131,4 +131,38 @@ fn names_in_the_cluster_are_checked() {
         "config.yaml:1:24: server.registration: \"A\" is not the name of a registration: lower-case letters, digits, hyphens and dots, as in zz-keyvault-injector\n\
          config.yaml:1:36: server.service: \"a.b\" is not the name of a Service: 1 to 63 lower-case letters, digits and hyphens, no hyphen first or last"
     );
+}
+
+#[test]
+fn proxies_are_read_and_a_password_is_neither_taken_nor_told() {
+    let config = Config::parse(
+        "agent:\n  proxy: {httpsProxy: http://proxy.example:3128/, noProxy: [.svc, 10.0.0.0/8]}\n  tokenProxy: {url: \"https://proxy.aks:6443\", caFile: /ca.crt}\n",
+        "config.yaml",
+    );
+    let agent = config.unwrap().agent;
+    assert_eq!(agent.proxy, Some(ProxyConfig { https_proxy: "http://proxy.example:3128".into(), no_proxy: ".svc,10.0.0.0/8".into() }));
+    let proxy = agent.token_proxy.unwrap();
+    assert_eq!(
+        (proxy.url.as_str(), proxy.sni_name.as_str(), proxy.audience.as_str()),
+        ("https://proxy.aks:6443", "proxy.aks", "api://AKSIdentityBinding")
+    );
+
+    assert_eq!(
+        problems(
+            "agent:\n  proxy: {httpsProxy: \"http://user:sesame@proxy:3128\", noProxy: [\"a,$(B)\"]}\n  tokenProxy: {url: \"http://proxy.aks\"}\n"
+        ),
+        "config.yaml:3:21: agent.tokenProxy.url: \"http://proxy.aks\" is not an https address: https://, a host and perhaps a port: no user, path or query\n\
+         config.yaml:3:15: agent.tokenProxy: url and caFile are both needed\n\
+         config.yaml:2:23: agent.proxy.httpsProxy: \"…@proxy:3128\" is not a proxy for agents: user and password would stand in every pod, so the proxy has to let the cluster's addresses pass without\n\
+         config.yaml:2:66: agent.proxy.noProxy[0]: \"a,$(B)\" is not an exception from the proxy: a DNS name, .domain, IP address or network such as 10.0.0.0/8"
+    );
+    for (proxy, problem) in [
+        (
+            "https://proxy",
+            "config.yaml:1:29: agent.proxy.httpsProxy: \"https://proxy\" is not a proxy for agents: http://, a host and perhaps a port: no path or query",
+        ),
+        ("null", "config.yaml:1:16: agent.proxy: httpsProxy is needed"),
+    ] {
+        assert_eq!(problems(&format!("agent: {{proxy: {{httpsProxy: {proxy}}}}}\n")), problem);
+    }
 }
