@@ -15,6 +15,8 @@ mod network;
 mod templates;
 #[path = "agent/objects.rs"]
 mod objects;
+#[path = "agent/refusals.rs"]
+mod refusals;
 #[path = "agent/token_proxy.rs"]
 mod token_proxy;
 #[path = "agent/world.rs"]

@@ -130,7 +130,7 @@ async fn failed(stage: &Stage) -> Result<()> {
     line(&format!("      Exit Code:  {}", started.code.unwrap_or(-1)));
     line("      Message:");
     block(&started.termination);
-    line("docs/errors.md has a page for each word at the beginning of a line. The app has not started, and nothing was written.");
+    line("docs/errors has a page for each word at the beginning of a line. The app has not started, and nothing was written.");
 
     expect("the agent's exit code", &started.code, &Some(67))?;
     let lines: Vec<&str> = started.termination.lines().collect();

@@ -102,6 +102,7 @@ Exit codes:
     }
     let _ = writeln!(text, " {}  SIGTERM came first", report::TOLD_TO_END);
     text.push_str(EXEC_CODES);
+    text.push_str("\nEach class has a page in docs/errors of the project: docs/errors/rbac.md and so on.\n");
     text
 }
 

@@ -46,7 +46,7 @@ enum Unusable {
     Machine(#[from] std::io::Error),
 }
 
-/// Runs the agent with its command line (without the program's name) and its environment. The exit code is in `docs/errors.md`.
+/// Runs the agent with its command line (without the program's name) and its environment. The exit code is in `docs/errors/README.md`.
 pub fn main(arguments: &[OsString], environment: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     let result = match Command::parse(arguments) {
         Ok(Command::Exec { supervise, program }) => hide().map(|()| exec::run(supervise, &program, environment)),

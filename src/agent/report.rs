@@ -94,12 +94,27 @@ mod tests {
         assert!([UNUSABLE, TOLD_TO_END, 101].iter().all(|code| !codes.contains(code)));
     }
 
+    fn read(page: &str) -> String {
+        std::fs::read_to_string(format!("{}/docs/errors/{page}.md", env!("CARGO_MANIFEST_DIR"))).unwrap_or_else(|error| panic!("{page}: {error}"))
+    }
+
     #[test]
-    fn the_documentation_has_every_class_with_its_exit_code() {
-        let documentation = include_str!("../../docs/errors.md");
+    fn every_class_has_its_page_and_there_is_no_other() {
+        let overview = read("README");
+        let mut wanted = std::collections::BTreeSet::from(["README.md".to_owned(), "plan.md".to_owned()]);
         for class in Class::ALL {
-            assert!(documentation.contains(&format!("\n## {class} (exit code {})\n", exit_code(class))), "{class}");
-            assert!(documentation.contains(next_step(class)), "{class}: {}", next_step(class));
+            let (page, code) = (read(&class.to_string()), exit_code(class));
+            assert!(page.starts_with(&format!("# {class} (exit code {code})\n\n")), "{class}");
+            assert!(page.contains(&format!("\n    {class} ")), "{class}: no line as it is printed");
+            assert!(page.contains(&format!("\nNext step: {}.\n", next_step(class))), "{class}: {}", next_step(class));
+            assert!(page.contains("\n## Causes, likeliest first\n\n1. **"), "{class}");
+            assert!(overview.contains(&format!("\n| [`{class}`]({class}.md) | {code} | ")), "{class}");
+            wanted.insert(format!("{class}.md"));
         }
+        assert!(read("plan").starts_with(&format!("# plan (exit code {UNUSABLE})\n\n")));
+        assert!(overview.contains(&format!("\n| [`plan`](plan.md) | {UNUSABLE} | ")));
+        let pages = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors")).unwrap();
+        let found = pages.map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(wanted, found);
     }
 }

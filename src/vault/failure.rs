@@ -37,7 +37,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Every class, in the order of `docs/errors.md`.
+    /// Every class, in the order of `docs/errors/README.md`.
     pub const ALL: [Class; 13] = [
         Class::Dns,
         Class::Connect,
