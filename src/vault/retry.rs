@@ -181,4 +181,25 @@ mod tests {
         assert_eq!(give_up(Outlook::After(MS(60_000)), 0), "too many requests (asks to wait 60s, but the deadline is in 1s)");
         assert_eq!(give_up(Outlook::Transient, 4), "too many requests (tried 5 times until the deadline)");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_the_deadline_cuts_short_says_what_the_one_before_it_brought() {
+        let deadline = Instant::now() + MS(10_000);
+        let run = async |first: Class| {
+            let mut tries = 0;
+            let attempt = async || {
+                tries += 1;
+                if tries > 1 || first == Class::Timeout {
+                    tokio::time::sleep_until(deadline).await;
+                    return Err::<(), _>(Failure::new(Class::Timeout, "did not answer").transient());
+                }
+                Err(Failure::new(first, "answered 503").transient())
+            };
+            Retry::new(deadline, || 1.0).run("a", attempt).await.unwrap_err()
+        };
+        let cut = run(Class::Unavailable).await;
+        assert_eq!((cut.class, cut.to_string().as_str()), (Class::Unavailable, "answered 503 (tried 2 times until the deadline)"));
+        let deadline = run(Class::Timeout).await;
+        assert_eq!(deadline.to_string(), "did not answer (no time for another try before the deadline)");
+    }
 }
