@@ -44,8 +44,10 @@ pub(super) fn sign_in(cloud: &PlanCloud, identity: &Identity, now: SystemTime) -
 
 /// A token proxy is asked what Entra would be asked, below the proxy's own path.
 fn workload(cloud: &PlanCloud, client: &Guid, tenant: &Guid, file: &AbsolutePath, proxy: Option<&TokenProxy>) -> Result<SignIn, Failure> {
-    let assertion = read(Path::new(file.as_str()), "the ServiceAccount token")?;
-    let who = format!("client {client} of tenant {tenant} with the ServiceAccount token of {}", assertion::describe(&assertion));
+    let client_of = format!("client {client} of tenant {tenant}");
+    let cannot = |failure: Failure| Failure { what: format!("{client_of} cannot sign in: {}", failure.what), ..failure };
+    let assertion = read(Path::new(file.as_str()), "the ServiceAccount token").map_err(cannot)?;
+    let who = format!("{client_of} with the ServiceAccount token of {}", assertion::describe(&assertion));
     let credential = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)];
     Ok(match proxy {
         None => entra(cloud, client, tenant, &credential, who),

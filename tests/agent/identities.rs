@@ -190,7 +190,7 @@ fn a_token_that_the_kubelet_has_not_written_yet_is_waited_for() {
     assert_eq!(run.code, 78, "{}", run.log);
     let root = world.root.path().canonicalize().unwrap();
     let start = format!(
-        "auth demo/db-password: the ServiceAccount token cannot be read from {}/token/token: No such file or directory (os error 2) (",
+        "auth demo/db-password: client {APP} of tenant {TENANT} cannot sign in: the ServiceAccount token cannot be read from {}/token/token: No such file or directory (os error 2) (",
         root.display()
     );
     assert!(run.termination.starts_with(&start), "{}", run.termination);

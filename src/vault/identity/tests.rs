@@ -41,7 +41,10 @@ fn a_workload_identity_exchanges_the_token_that_is_in_the_file_now() {
     let missing = sign_in(&cloud(), &identity, NOW).err().unwrap();
     assert_eq!(
         missing.to_string(),
-        format!("the ServiceAccount token cannot be read from {}: No such file or directory (os error 2)", file.display())
+        format!(
+            "client {CLIENT} of tenant {TENANT} cannot sign in: the ServiceAccount token cannot be read from {}: No such file or directory (os error 2)",
+            file.display()
+        )
     );
     assert_eq!((missing.class, missing.outlook), (Class::Auth, super::super::failure::Outlook::Transient));
 
