@@ -59,3 +59,39 @@ fn ca(file: &Path, key: &'static str) -> Result<String, LoadError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn written(directory: &Path, name: &str, text: &str) -> PathBuf {
+        let file = directory.join(name);
+        std::fs::File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn both_cas_are_read_with_the_configuration_and_what_is_none_is_named() {
+        const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name).display().to_string();
+        let text =
+            format!("agent: {{extraCaFile: {}, tokenProxy: {{url: \"https://proxy.aks\", caFile: {}}}}}\n", place("extra.pem"), place("proxy.pem"));
+        let file = written(directory.path(), "config.yaml", &text);
+        written(directory.path(), "extra.pem", PEM);
+        written(directory.path(), "proxy.pem", &format!("the proxy's\n{PEM}"));
+        let agent = load(&file).unwrap().agent;
+        assert_eq!(agent.extra_ca.as_deref(), Some(PEM));
+        assert_eq!(agent.token_proxy.unwrap().ca, format!("the proxy's\n{PEM}"));
+
+        for (content, reason) in
+            [("nothing".to_owned(), "no PEM certificate is in it"), (PEM.repeat(600), "35400 bytes are more than the 32768 that fit in a plan")]
+        {
+            written(directory.path(), "proxy.pem", &content);
+            let error = load(&file).unwrap_err().to_string();
+            assert_eq!(error, format!("{}: agent.tokenProxy.caFile: {reason}", place("proxy.pem")));
+        }
+    }
+}
