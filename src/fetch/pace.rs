@@ -98,7 +98,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn refusal(outlook: Outlook) -> Failure {
-        Failure { class: Class::Throttled, what: "too many".to_owned(), status: Some(429), outlook }
+        Failure { status: Some(429), outlook, ..Failure::new(Class::Throttled, "too many") }
     }
 
     /// How many more may go now.
