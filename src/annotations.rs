@@ -40,6 +40,12 @@ pub enum Key {
     Refresh,
     /// What happens to a container when a value changed.
     OnChange,
+    /// Over how long that is spread.
+    OnChangeSpread,
+    /// A port with the state of the refresh.
+    MetricsPort,
+    /// A new text asks for a refresh at once.
+    RefreshNow,
     /// How environment variables are delivered.
     EnvDelivery,
     /// How long the agent tries.
@@ -71,7 +77,7 @@ enum Role {
     Output,
 }
 
-const TABLE: [(Key, &str, Role); 24] = [
+const TABLE: [(Key, &str, Role); 27] = [
     (Key::Vault, "vault", Role::Default),
     (Key::Secrets, "secrets", Role::Content),
     (Key::Certificates, "certificates", Role::Content),
@@ -88,6 +94,9 @@ const TABLE: [(Key, &str, Role); 24] = [
     (Key::ServicePrincipalSecret, "service-principal-secret", Role::Pod),
     (Key::Refresh, "refresh", Role::Default),
     (Key::OnChange, "on-change", Role::Pod),
+    (Key::OnChangeSpread, "on-change-spread", Role::Pod),
+    (Key::MetricsPort, "metrics-port", Role::Pod),
+    (Key::RefreshNow, "refresh-now", Role::Pod),
     (Key::EnvDelivery, "env-delivery", Role::Pod),
     (Key::Deadline, "deadline", Role::Default),
     (Key::AgentResources, "agent-resources", Role::Default),

@@ -13,7 +13,7 @@ mod json;
 mod value;
 
 pub use exec::{EXEC_VARIABLE, ExecPlan, OnChange, ReloadSignal, RestartPolicy};
-pub use value::{CertificatePart, Encoding, KeyFormat, PlanTemplate, Value};
+pub use value::{CertificatePart, Encoding, KeyFormat, PlanTemplate, Value, Variable};
 
 /// The environment variable that carries the plan.
 pub const PLAN_VARIABLE: &str = "KEYVAULT_AGENT_PLAN";
@@ -48,6 +48,23 @@ pub struct Plan {
     /// The directory that gets a copy of the agent, for containers that it wraps; absent means none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<AbsolutePath>,
+    /// How the files are kept up to date; absent means that they are fetched once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
+}
+
+/// How the files are kept up to date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refresh {
+    /// How long after one refresh the next comes, but for jitter.
+    pub every: Span,
+    /// Where health and metrics are served; absent means nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// A file whose change asks for a refresh at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now_file: Option<AbsolutePath>,
 }
 
 /// The part of [`crate::cloud::Cloud`] that the agent needs.
@@ -247,6 +264,7 @@ impl Plan {
             extra_ca: None,
             log_level: LogLevel::Info,
             program: None,
+            refresh: None,
         }
     }
 

@@ -10,10 +10,12 @@ use serde_json::value::RawValue;
 use crate::annotations::PREFIX;
 use crate::quantity::Quantity;
 
+mod container;
 mod env;
 mod windows;
 
-pub use env::EnvVar;
+pub use container::{Container, ContainerSecurity, Exec, VolumeMount};
+pub use env::{EnvVar, FileKey};
 pub use windows::{Affinity, Os};
 
 /// A text borrowed from the request wherever it holds no escape. (`Option<Cow>` would always copy.)
@@ -192,6 +194,9 @@ pub struct Spec<'a> {
     /// Which system the pod needs.
     #[serde(borrow)]
     pub os: Option<Os<'a>>,
+    /// When the kubelet starts containers again; absent means Always.
+    #[serde(borrow)]
+    pub restart_policy: Option<Text<'a>>,
     /// Labels that its node must have.
     #[serde(borrow)]
     pub node_selector: Option<std::collections::BTreeMap<Text<'a>, Text<'a>>>,
@@ -234,53 +239,6 @@ pub struct PodSecurity {
     pub run_as_user: Option<i64>,
     /// The group that volumes belong to.
     pub fs_group: Option<i64>,
-}
-
-/// A container or init container.
-#[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Container<'a> {
-    /// Unique in the pod.
-    #[serde(borrow, default)]
-    pub name: Text<'a>,
-    /// What holds for this container.
-    pub security_context: Option<ContainerSecurity>,
-    /// Its amounts.
-    pub resources: Option<ResourceView>,
-    /// Its variables.
-    #[serde(borrow)]
-    pub env: Option<Vec<EnvVar<'a>>>,
-    /// `None` where there is no list to add to.
-    #[serde(borrow)]
-    pub volume_mounts: Option<Vec<Raw<'a, VolumeMount<'a>>>>,
-}
-
-/// `securityContext` of a container.
-#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ContainerSecurity {
-    /// Its UID.
-    pub run_as_user: Option<i64>,
-}
-
-/// A volume in a container.
-#[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VolumeMount<'a> {
-    /// The volume.
-    #[serde(borrow, default)]
-    pub name: Text<'a>,
-    /// Where it appears.
-    #[serde(borrow, default)]
-    pub mount_path: Text<'a>,
-    /// Whether it cannot be written.
-    pub read_only: Option<bool>,
-    /// A part of the volume.
-    #[serde(borrow)]
-    pub sub_path: Option<Text<'a>>,
-    /// A part of the volume, with variables.
-    #[serde(borrow)]
-    pub sub_path_expr: Option<Text<'a>>,
 }
 
 /// `resources`

@@ -63,6 +63,8 @@ pub struct Reference {
     pub password: Option<NamedObject>,
     /// Whether a missing object (404) is skipped.
     pub optional: bool,
+    /// Whether a variable that the container sets itself may be replaced.
+    pub overrides: bool,
     /// Which containers get it; `None` means those of the pod's `containers` annotation.
     pub containers: Option<Vec<ContainerName>>,
 }

@@ -2,34 +2,53 @@
 
 use std::str::FromStr;
 
+use crate::duration::Span;
 use crate::names::{NameError, is_dns_label};
+use crate::plan::OnChange;
 
-/// What happens to a container when a value changed.
+/// What happens to a container when a value changed; `None` is nothing: the program looks itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnChange {
-    /// Nothing: the program looks itself.
-    Nothing,
-    /// It gets a signal.
-    Signal,
-    /// It is restarted.
-    Restart,
-}
+pub struct Reaction(pub Option<OnChange>);
 
-impl FromStr for OnChange {
+impl FromStr for Reaction {
     type Err = NameError;
 
-    fn from_str(text: &str) -> Result<OnChange, NameError> {
-        match text {
-            "none" => Ok(OnChange::Nothing),
-            "restart" => Ok(OnChange::Restart),
-            _ if text.strip_prefix("signal:").is_some_and(is_signal) => Ok(OnChange::Signal),
-            _ => Err(NameError::new("an action", text, "none, restart, or signal: with one of SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2")),
+    fn from_str(text: &str) -> Result<Reaction, NameError> {
+        match (text, text.strip_prefix("signal:").map(str::parse)) {
+            ("none", _) => Ok(Reaction(None)),
+            ("restart", _) => Ok(Reaction(Some(OnChange::Restart))),
+            (_, Some(signal)) => signal.map(|signal| Reaction(Some(OnChange::Signal(signal)))),
+            _ => Err(NameError::new("an action", text, "none, restart, or signal: with a signal's name, such as signal:SIGHUP")),
         }
     }
 }
 
-fn is_signal(name: &str) -> bool {
-    matches!(name, "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM" | "SIGUSR1" | "SIGUSR2")
+/// Over how long a change is spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread(pub Span);
+
+impl FromStr for Spread {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Spread, NameError> {
+        match text.parse::<Span>() {
+            Ok(span) if span <= Span::seconds(24 * 3_600) => Ok(Spread(span)),
+            _ => Err(NameError::new("a spread", text, "a duration of at most 24h, such as 5m (0s acts at once)")),
+        }
+    }
+}
+
+/// A port that a container without privileges may listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port(pub u16);
+
+impl FromStr for Port {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Port, NameError> {
+        let port = text.parse().ok().filter(|port| *port >= 1_024 && text.bytes().all(|byte| byte.is_ascii_digit()));
+        port.map(Port).ok_or_else(|| NameError::new("a port", text, "a number from 1024 to 65535"))
+    }
 }
 
 /// How environment variables are delivered.

@@ -64,7 +64,7 @@ impl FromStr for Deadline {
 }
 
 /// Where a mount would hide what containers need, or be hidden itself.
-const PROTECTED: [&str; 8] = ["/etc", "/usr", "/bin", "/lib", "/dev", "/proc", "/sys", "/var/run/secrets"];
+const PROTECTED: [&str; 9] = ["/etc", "/usr", "/bin", "/lib", "/dev", "/proc", "/sys", "/var/run/secrets", "/keyvault-injector"];
 
 /// A path that files may be mounted at.
 pub(crate) struct MountPath(pub(crate) AbsolutePath);

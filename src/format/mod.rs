@@ -3,6 +3,7 @@
 mod certificate;
 mod der;
 mod encoding;
+mod environment;
 mod filters;
 mod pem;
 mod pkcs12;
@@ -15,11 +16,12 @@ mod x509;
 use std::collections::HashMap;
 
 pub use certificate::{Certificate, CertificateError, Remark};
+pub use environment::Unfit;
 pub use pem::PemError;
 pub use pkcs12::Pkcs12Error;
 pub use public_key::{Key, KeyError};
 
-use crate::names::ObjectKind;
+use crate::names::{EnvName, ObjectKind};
 use crate::plan::{CertificatePart, Encoding, KeyFormat, Value};
 use crate::property::PropertyPath;
 use crate::secret::SecretValue;
@@ -141,6 +143,21 @@ pub enum FormatError {
         /// What is wrong with it.
         error: Box<FormatError>,
     },
+    /// A variable whose value is not what the plan takes it for.
+    #[error("variable {name}: {error}")]
+    Variable {
+        /// The variable.
+        name: EnvName,
+        /// The object's [`Fetch::id`](crate::plan::Fetch::id).
+        id: String,
+        /// What is wrong with it.
+        error: Box<FormatError>,
+    },
+    /// A variable whose value the kubelet would misread.
+    #[error(
+        "the value cannot be delivered by a file: {0}; store another value, or give the container a command and set keyvault-injector.io/env-delivery to exec"
+    )]
+    Unfit(Unfit),
     /// An object that has not the part that a template names.
     #[error("{0}")]
     NoPart(&'static str),
@@ -161,7 +178,7 @@ impl FormatError {
     /// The [`Fetch::id`](crate::plan::Fetch::id) of the object that it is about, if the file's own does not say so.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        if let FormatError::Within { id, .. } = self { Some(id) } else { None }
+        if let FormatError::Within { id, .. } | FormatError::Variable { id, .. } = self { Some(id) } else { None }
     }
 }
 
@@ -172,6 +189,9 @@ impl FormatError {
 pub fn render(value: &Value, values: &Values<'_>) -> Result<Rendered, FormatError> {
     if let Value::Template(template) = value {
         return template::render(template, values).map(Rendered::File);
+    }
+    if let Value::Environment(variables) = value {
+        return environment::file(variables, values).map(Rendered::File);
     }
     match (value, value.id().and_then(|id| values.get(id))) {
         (Value::Object { property, encoding, .. }, Some(Object::Secret(secret))) => {

@@ -1,23 +1,72 @@
-//! The injected container and its volumes, as JSON.
+//! The injected containers and their volumes, as JSON.
 
 use serde_json::{Map, Value, json};
 
-use super::planning::Planned;
-use super::reserved::{AGENT, volume_name};
-use super::resources::volume_mebibytes;
+use super::planning::{self, Planned};
+use super::reserved::{AGENT, POD_VOLUME, PROGRAM_VOLUME, REFRESHER};
+use super::resources::{PROGRAM_MEBIBYTES, volume_mebibytes};
+use super::settings::Settings;
 use super::views::Views;
+use crate::annotations::Key;
 use crate::config::{Amounts, Config, ProxyConfig, Resources};
 use crate::plan::PLAN_VARIABLE;
+use crate::pod::PodView;
 
-/// The init container that fetches.
-pub(super) fn agent(plan: &Planned, views: &Views<'_>, resources: &Resources, config: &Config) -> Value {
-    let mut container = json!({ "name": AGENT, "image": config.agent.image });
+/// The containers that stand before all others: one that fetches and ends, or the sidecar, which gates the next ones by its startup probe.
+/// Where a pod is to end, a failing sidecar would leave it waiting for ever: there both, and the sidecar takes over what the first has fetched.
+pub(super) fn agents(pod: &PodView<'_>, frame: &Frame<'_>) -> Vec<Value> {
+    if frame.settings.refresh.is_none() {
+        return vec![agent(frame, AGENT, "fetch")];
+    }
+    let ends = pod.spec.restart_policy.as_ref().is_some_and(|policy| policy.as_str() != "Always");
+    let sidecar = sidecar(frame);
+    if ends { vec![agent(frame, AGENT, "fetch"), sidecar] } else { vec![sidecar] }
+}
+
+/// What our containers and volumes are made of.
+pub(super) struct Frame<'a> {
+    pub(super) plan: &'a Planned,
+    pub(super) views: &'a Views<'a>,
+    pub(super) settings: &'a Settings,
+    pub(super) resources: &'a Resources,
+    /// Whether a container is wrapped.
+    pub(super) wraps: bool,
+    pub(super) config: &'a Config,
+}
+
+impl Frame<'_> {
+    /// Whether the agent leaves a copy of its program on a volume.
+    fn copies(&self) -> bool {
+        self.wraps && !self.config.features.image_volumes
+    }
+}
+
+fn sidecar(frame: &Frame<'_>) -> Value {
+    let mut container = agent(frame, REFRESHER, "watch");
+    container["restartPolicy"] = json!("Always");
+    // The first fetch ends by its own deadline; the probe only has to outlive it.
+    let threshold = frame.settings.deadline.get().as_secs() + PROBE_RESERVE;
+    container["startupProbe"] = json!({ "exec": { "command": [PROGRAM, "started"] }, "periodSeconds": 1, "failureThreshold": threshold });
+    if let Some(port) = frame.settings.metrics_port {
+        container["ports"] = json!([{ "name": "kv-metrics", "containerPort": port, "protocol": "TCP" }]);
+    }
+    container
+}
+
+/// The agent in its image.
+const PROGRAM: &str = "/keyvault-agent";
+/// Seconds beyond the deadline.
+const PROBE_RESERVE: u64 = 30;
+
+fn agent(frame: &Frame<'_>, name: &str, command: &str) -> Value {
+    let Frame { plan, resources, config, .. } = frame;
+    let mut container = json!({ "name": name, "image": config.agent.image });
     if let Some(policy) = &config.agent.image_pull_policy {
         container["imagePullPolicy"] = json!(policy);
     }
-    container["command"] = json!(["/keyvault-agent", "fetch"]);
+    container["command"] = json!([PROGRAM, command]);
     container["env"] = Value::Array(environment(plan, config));
-    container["securityContext"] = security_context(views.run_as_user);
+    container["securityContext"] = security_context(frame.views.run_as_user);
     // The API server leaves empty maps out: written here, they would come back as a difference in a second pass.
     let sides = [("requests", amounts(&resources.requests)), ("limits", amounts(&resources.limits))];
     let sides: Map<_, _> =
@@ -26,7 +75,7 @@ pub(super) fn agent(plan: &Planned, views: &Views<'_>, resources: &Resources, co
         container["resources"] = Value::Object(sides);
     }
     container["terminationMessagePolicy"] = json!("File");
-    container["volumeMounts"] = Value::Array(mounts(plan));
+    container["volumeMounts"] = Value::Array(mounts(frame));
     container
 }
 
@@ -57,20 +106,32 @@ fn amounts(amounts: &Amounts) -> Map<String, Value> {
     present.collect()
 }
 
-fn mounts(plan: &Planned) -> Vec<Value> {
-    let files = plan.directories.iter().enumerate().map(|(index, path)| json!({ "name": volume_name(index), "mountPath": path }));
-    files.chain(plan.credential.mount()).collect()
+fn mounts(frame: &Frame<'_>) -> Vec<Value> {
+    let views = frame.plan.directories.iter().map(|(volume, path)| json!({ "name": volume, "mountPath": path }));
+    let program = frame.copies().then(|| json!({ "name": PROGRAM_VOLUME, "mountPath": planning::PROGRAM }));
+    let pod = frame.settings.refresh.map(|_| json!({ "name": POD_VOLUME, "mountPath": planning::POD, "readOnly": true }));
+    views.chain(program).chain(pod).chain(frame.plan.credential.mount()).collect()
 }
 
-/// One memory volume for each view, and what the agent signs in with.
-pub(super) fn volumes(plan: &Planned, views: &Views<'_>) -> Vec<Value> {
-    let files = views.views.iter().enumerate().map(|(index, view)| {
-        json!({ "name": volume_name(index), "emptyDir": { "medium": "Memory", "sizeLimit": format!("{}Mi", volume_mebibytes(view.file_count)) } })
+/// One memory volume for each view, what wrapped containers start, what the sidecar is told, and what the agent signs in with.
+pub(super) fn volumes(frame: &Frame<'_>) -> Vec<Value> {
+    let memory = |name: &str, mebibytes: u64| json!({ "name": name, "emptyDir": { "medium": "Memory", "sizeLimit": format!("{mebibytes}Mi") } });
+    let views = frame.views.views.iter().map(|view| memory(&view.volume(), volume_mebibytes(view.file_count)));
+    let agent = &frame.config.agent;
+    let program = frame.wraps.then(|| {
+        if frame.copies() {
+            return memory(PROGRAM_VOLUME, PROGRAM_MEBIBYTES);
+        }
+        let mut image = json!({ "reference": agent.image });
+        if let Some(policy) = &agent.image_pull_policy {
+            image["pullPolicy"] = json!(policy);
+        }
+        json!({ "name": PROGRAM_VOLUME, "image": image })
     });
-    files.chain(plan.credential.volume()).collect()
-}
-
-/// The mount of a view in a container that is given it.
-pub(super) fn consumer_mount(view: usize, mount_path: &str) -> Value {
-    json!({ "name": volume_name(view), "mountPath": mount_path, "readOnly": true })
+    let pod = frame.settings.refresh.map(|_| {
+        let path = format!("metadata.annotations['{}']", Key::RefreshNow.annotation());
+        let item = json!({ "path": planning::REFRESH_NOW, "fieldRef": { "fieldPath": path } });
+        json!({ "name": POD_VOLUME, "downwardAPI": { "items": [item] } })
+    });
+    views.chain(program).chain(pod).chain(frame.plan.credential.volume()).collect()
 }

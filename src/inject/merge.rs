@@ -10,7 +10,7 @@ pub(super) fn merge(there: &Value, wanted: &Value) -> Value {
     field("", there, wanted)
 }
 
-/// Fields that nobody adds to an init container of others but to change what it does: `restartPolicy: Always` would start the app before
+/// Fields that nobody adds to an init container of others but to change what it does, where they are not ours: `restartPolicy: Always` would start the app before
 /// its secrets are there, `args` would make the agent refuse its own command line.
 const NEVER_KEPT: [&str; 5] = ["args", "restartPolicy", "restartPolicyRules", "lifecycle", "startupProbe"];
 
@@ -19,7 +19,7 @@ const NEVER_KEPT: [&str; 5] = ["args", "restartPolicy", "restartPolicyRules", "l
 pub(super) fn merge_agent(there: &Value, wanted: &Value) -> Value {
     let mut merged = merge(there, wanted);
     if let Some(fields) = merged.as_object_mut() {
-        fields.retain(|name, _| !NEVER_KEPT.contains(&name.as_str()));
+        fields.retain(|name, _| !NEVER_KEPT.contains(&name.as_str()) || !wanted[name.as_str()].is_null());
     }
     for side in ["requests", "limits"] {
         let Some(amounts) = merged.get_mut("resources").and_then(|sides| sides.get_mut(side)).and_then(Value::as_object_mut) else { continue };
@@ -37,6 +37,10 @@ fn field(name: &str, there: &Value, wanted: &Value) -> Value {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => Value::Object(object(there, wanted)),
         (Value::Array(there), Value::Array(wanted)) if matches!(name, "env" | "volumeMounts") => Value::Array(named(there, wanted)),
+        // The API server adds defaults to each.
+        (Value::Array(there), Value::Array(wanted)) if name == "items" && there.len() == wanted.len() => {
+            Value::Array(there.iter().zip(wanted).map(|(there, wanted)| field("", there, wanted)).collect())
+        }
         (Value::String(there), Value::String(wanted)) if is_same(name, there, wanted) => Value::String(there.clone()),
         _ => wanted.clone(),
     }

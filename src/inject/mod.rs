@@ -1,12 +1,14 @@
 //! The pure core: a pod and its defaults in, a patch or a denial out. No clock, disk, network or async.
 //!
-//! Annotations → `settings` → `views` → `planning` → `container` → `patch`. The plan is computed from annotations alone, on every
+//! Annotations → `settings` → `views` → `given` → `planning` → `container` → `patch`. The plan is computed from annotations alone, on every
 //! pass; what an earlier pass left is recognised by `ours` and only the difference is emitted.
 
 mod available;
 mod container;
 mod credential;
+mod delivery;
 mod findings;
+mod given;
 mod identity;
 mod merge;
 mod ours;
@@ -19,12 +21,15 @@ mod settings;
 mod sources;
 mod templates;
 mod views;
+mod wrap;
 
 use crate::annotations::{Annotations, Key};
 use crate::config::Config;
 use crate::pod::PodView;
+use container::Frame;
 use findings::Findings;
-pub use reserved::AGENT;
+use planning::Planning;
+pub use reserved::{AGENT, REFRESHER};
 use sources::Sources;
 
 /// The annotations of the pod's Namespace that carry our prefix.
@@ -158,8 +163,11 @@ fn asked(
     let identity = identity::resolve(pod, sources, account, config, &mut findings);
     let ours = ours::find(pod, &mut findings);
     let views = views::arrange(pod, &settings, config, &mut findings);
-    let plan = planning::plan(&settings, &views, identity, config, &mut findings);
-    let resources = resources::of_agent(pod, &settings, &views, &mut findings);
+    let given = given::given(pod, &settings, &views, &mut findings);
+    let wraps = given.iter().any(|given| given.wrapper.is_some());
+    let copies = wraps && !config.features.image_volumes;
+    let plan = planning::plan(&Planning { settings: &settings, views: &views, config, copies }, identity, &mut findings);
+    let resources = resources::of_agent(pod, &settings, &views, copies, &mut findings);
     let plan = match (findings.deny(), plan) {
         (Some(denial), _) => return Err(denial),
         (None, Some(plan)) => plan,
@@ -171,12 +179,8 @@ fn asked(
         }
     };
     provenance::judge(pod, &ours, &plan, config, &mut findings);
-    let wanted = patch::Wanted {
-        agent: container::agent(&plan, &views, &resources, config),
-        volumes: container::volumes(&plan, &views),
-        views: &views,
-        mount_path: &settings.mount_path,
-    };
+    let frame = Frame { plan: &plan, views: &views, settings: &settings, resources: &resources, wraps, config };
+    let wanted = patch::Wanted { agents: container::agents(pod, &frame), volumes: container::volumes(&frame), given: &given };
     let mut operations = patch::difference(pod, &ours, &wanted);
     patch::bind(pod, plan.binding.as_ref(), &mut operations);
     patch::annotate(pod, &plan.status, &findings.warnings, &mut operations);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::findings::Findings;
-use super::reserved::{AGENT, PRINCIPAL_VOLUME, TOKEN_VOLUME, is_our_volume, is_view};
+use super::reserved::{POD_VOLUME, PRINCIPAL_VOLUME, PROGRAM_VOLUME, TOKEN_VOLUME, is_our_container, is_our_volume, is_view};
 use super::views::{Place, containers};
 use crate::annotations::Key;
 use crate::plan::PLAN_VARIABLE;
@@ -12,8 +12,8 @@ use crate::pod::{Container, EnvVar, PodView, Raw, VolumeMount};
 /// Everything of ours in a pod as it came in.
 #[derive(Debug, Default)]
 pub(super) struct Ours {
-    /// Position in `spec.initContainers`, and the container as it stands.
-    pub(super) agent: Option<(usize, Value)>,
+    /// Positions in `spec.initContainers`, and the containers as they stand.
+    pub(super) agents: Vec<(usize, Value)>,
     /// Position in `spec.volumes`, and the volume as it stands.
     pub(super) volumes: Vec<(usize, Value)>,
     /// Mounts in containers that are not ours.
@@ -31,8 +31,8 @@ pub(super) struct OurMount {
 
 /// Finds what is ours. An entry with our name that is not of our shape is somebody else's, and a problem.
 pub(super) fn find(pod: &PodView<'_>, findings: &mut Findings) -> Ours {
-    let mut ours = Ours { agent: agent(pod, findings), ..Ours::default() };
-    let injected = ours.agent.is_some();
+    let mut ours = Ours { agents: agents(pod, findings), ..Ours::default() };
+    let injected = !ours.agents.is_empty();
     for (index, volume) in pod.spec.volumes.iter().flatten().enumerate() {
         let name = volume.view.name.as_str();
         if !is_our_volume(name) {
@@ -46,7 +46,9 @@ pub(super) fn find(pod: &PodView<'_>, findings: &mut Findings) -> Ours {
         }
     }
     for consumer in containers(pod) {
-        foreign_variables(consumer.container, findings);
+        if !injected {
+            foreign_variables(consumer.container, findings);
+        }
         for (index, mount) in consumer.container.volume_mounts.iter().flatten().enumerate() {
             let name = mount.view.name.as_str();
             if !is_our_volume(name) {
@@ -75,18 +77,24 @@ fn foreign_variables(container: &Container<'_>, findings: &mut Findings) {
     }
 }
 
-fn agent(pod: &PodView<'_>, findings: &mut Findings) -> Option<(usize, Value)> {
-    if pod.spec.containers.iter().any(|container| container.name.as_str() == AGENT) {
-        findings.problem(format!("the pod has a container {AGENT}, a name that belongs to keyvault-injector: rename the container"));
+fn agents(pod: &PodView<'_>, findings: &mut Findings) -> Vec<(usize, Value)> {
+    for name in pod.spec.containers.iter().map(|container| container.name.as_str()).filter(|name| is_our_container(name)) {
+        findings.problem(format!("the pod has a container {name}, a name that belongs to keyvault-injector: rename the container"));
     }
-    let (index, container) = pod.spec.init_containers.iter().flatten().enumerate().find(|(_, container)| container.view.name.as_str() == AGENT)?;
-    let value = value(container).filter(is_agent_shape);
-    if value.is_none() {
-        findings.problem(format!(
-            "the pod has an init container {AGENT} that keyvault-injector did not make: rename it, or remove it if it is left from a copied pod"
-        ));
+    let mut agents = Vec::new();
+    for (index, container) in pod.spec.init_containers.iter().flatten().enumerate() {
+        let name = container.view.name.as_str();
+        if !is_our_container(name) {
+            continue;
+        }
+        match value(container).filter(is_agent_shape) {
+            Some(value) => agents.push((index, value)),
+            None => findings.problem(format!(
+                "the pod has an init container {name} that keyvault-injector did not make: rename it, or remove it if it is left from a copied pod"
+            )),
+        }
     }
-    value.map(|value| (index, value))
+    agents
 }
 
 fn value<T>(entry: &Raw<'_, T>) -> Option<Value> {
@@ -113,12 +121,15 @@ fn is_volume_shape(name: &str, volume: &Value) -> bool {
             let sources = volume["projected"]["sources"].as_array();
             sources.is_some_and(|sources| sources.len() == 1 && sources[0]["serviceAccountToken"]["path"].is_string())
         }
+        POD_VOLUME => volume["downwardAPI"]["items"].is_array(),
+        PROGRAM_VOLUME if volume["image"].is_object() => volume["image"]["reference"].is_string(),
         PRINCIPAL_VOLUME => volume["secret"]["secretName"].is_string() && volume["secret"]["items"].is_array(),
         _ => volume["emptyDir"]["medium"] == "Memory" && volume["emptyDir"]["sizeLimit"].is_string(),
     }
 }
 
-/// Token and Secret are mounted in no container but ours.
+/// What the agent signs in with, and what it is told of the pod, is mounted in no container but ours.
 fn is_mount_shape(mount: &VolumeMount<'_>) -> bool {
-    is_view(mount.name.as_str()) && mount.read_only == Some(true) && mount.sub_path.is_none() && mount.sub_path_expr.is_none()
+    let name = mount.name.as_str();
+    (is_view(name) || name == PROGRAM_VOLUME) && mount.read_only == Some(true) && mount.sub_path.is_none() && mount.sub_path_expr.is_none()
 }

@@ -4,29 +4,36 @@ use json_patch::jsonptr::{PointerBuf, Token};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Map, Value, json};
 
-use super::container::consumer_mount;
+use super::given::Given;
 use super::merge::{merge, merge_agent};
 use super::ours::{OurMount, Ours};
-use super::views::{Consumer, Place, Views};
+use super::views::{Consumer, Place};
+use super::wrap::{unwrapped, wrapped};
 use crate::annotations::Key;
-use crate::names::AbsolutePath;
-use crate::pod::{POD_IDENTITY_LABEL, PodView};
+use crate::pod::{POD_IDENTITY_LABEL, PodView, Text};
 use crate::texts::BindingName;
+
+mod variables;
 
 /// What should be in the pod.
 pub(super) struct Wanted<'a> {
-    pub(super) agent: Value,
+    /// First in `spec.initContainers`, in this order.
+    pub(super) agents: Vec<Value>,
     pub(super) volumes: Vec<Value>,
-    pub(super) views: &'a Views<'a>,
-    pub(super) mount_path: &'a AbsolutePath,
+    /// Every container but ours.
+    pub(super) given: &'a [Given<'a>],
 }
 
 /// The operations that make the pod as it should be, but for its annotations.
 pub(super) fn difference(pod: &PodView<'_>, ours: &Ours, wanted: &Wanted<'_>) -> Operations {
     let mut operations = Operations::default();
     mounts(ours, wanted, &mut operations);
+    for given in wanted.given {
+        variables::set(given, &mut operations);
+        commands(given, &mut operations);
+    }
     volumes(pod, ours, &wanted.volumes, &mut operations);
-    agent(pod, ours, &wanted.agent, &mut operations);
+    agents(pod, ours, &wanted.agents, &mut operations);
     operations
 }
 
@@ -96,23 +103,50 @@ fn volumes(pod: &PodView<'_>, ours: &Ours, wanted: &[Value], operations: &mut Op
     operations.append(&["spec", "volumes"], pod.spec.volumes.is_some(), missing);
 }
 
-// === the agent ===
+// === our containers ===
 
-/// Puts the agent first. Runs after the mounts, whose paths count the init containers as they came in.
-fn agent(pod: &PodView<'_>, ours: &Ours, wanted: &Value, operations: &mut Operations) {
-    let first = ["spec", "initContainers", "0"];
-    match &ours.agent {
-        None if pod.spec.init_containers.is_some() => operations.add(&first, wanted.clone()),
-        None => operations.add(&["spec", "initContainers"], json!([wanted])),
-        Some((0, there)) => {
+/// Puts ours first. Runs after what changes in other containers, whose paths count the init containers as they came in.
+fn agents(pod: &PodView<'_>, ours: &Ours, wanted: &[Value], operations: &mut Operations) {
+    let position = |index: usize| ["spec".to_owned(), "initContainers".to_owned(), index.to_string()];
+    let stands = |(position, (index, there)): (usize, &(usize, Value))| *index == position && there["name"] == wanted[position]["name"];
+    if ours.agents.len() == wanted.len() && ours.agents.iter().enumerate().all(stands) {
+        for ((index, there), wanted) in ours.agents.iter().zip(wanted) {
             let merged = merge_agent(there, wanted);
             if merged != *there {
-                operations.replace(&first, merged);
+                operations.replace(&borrow(&position(*index)), merged);
             }
         }
-        Some((index, there)) => {
-            operations.remove(&["spec", "initContainers", &index.to_string()]);
-            operations.add(&first, merge_agent(there, wanted));
+        return;
+    }
+    for (index, _) in ours.agents.iter().rev() {
+        operations.remove(&borrow(&position(*index)));
+    }
+    let merged = wanted.iter().map(|wanted| {
+        let there = ours.agents.iter().find(|(_, there)| there["name"] == wanted["name"]);
+        there.map_or_else(|| wanted.clone(), |(_, there)| merge_agent(there, wanted))
+    });
+    if pod.spec.init_containers.is_none() {
+        return operations.add(&["spec", "initContainers"], Value::Array(merged.collect()));
+    }
+    for (index, container) in merged.enumerate() {
+        operations.add(&borrow(&position(index)), container);
+    }
+}
+
+// === commands of the consumers ===
+
+/// Puts the wrapper before the commands of a container, or takes an earlier one away.
+fn commands(given: &Given<'_>, operations: &mut Operations) {
+    for program in given.consumer.container.programs() {
+        let is_own = program.path == ["command"];
+        let wanted = match &given.wrapper {
+            Some(wrapper) => wrapped(program.command, wrapper.supervises && is_own),
+            None => json!(unwrapped(program.command).iter().map(Text::as_str).collect::<Vec<_>>()),
+        };
+        let there = program.command.iter().map(Text::as_str);
+        if !wanted.as_array().is_some_and(|wanted| wanted.iter().map(Value::as_str).eq(there.map(Some))) {
+            let path: Vec<&str> = program.path.to_vec();
+            operations.replace(&borrow(&container_path(given.consumer.place, &path)), wanted);
         }
     }
 }
@@ -120,13 +154,7 @@ fn agent(pod: &PodView<'_>, ours: &Ours, wanted: &Value, operations: &mut Operat
 // === mounts of the consumers ===
 
 fn mounts(ours: &Ours, wanted: &Wanted<'_>, operations: &mut Operations) {
-    let given: Vec<(Consumer<'_>, Value)> = wanted
-        .views
-        .views
-        .iter()
-        .enumerate()
-        .flat_map(|(index, view)| view.consumers.iter().map(move |consumer| (*consumer, consumer_mount(index, wanted.mount_path.as_str()))))
-        .collect();
+    let given: Vec<(Consumer<'_>, &Value)> = wanted.given.iter().flat_map(|given| given.mounts.iter().map(|mount| (given.consumer, mount))).collect();
     let there = |consumer: &Consumer<'_>, mount: &Value| {
         ours.mounts.iter().find(|there| there.place == consumer.place && there.value["name"] == mount["name"])
     };
@@ -142,8 +170,9 @@ fn mounts(ours: &Ours, wanted: &Wanted<'_>, operations: &mut Operations) {
     for stale in ours.mounts.iter().rev().filter(|mount| !kept.iter().any(|kept| std::ptr::eq(*kept, *mount))) {
         operations.remove(&borrow(&mount_path(stale.place, Some(stale.index))));
     }
-    for (consumer, mount) in given.into_iter().filter(|(consumer, mount)| there(consumer, mount).is_none()) {
-        operations.append(&borrow(&mount_path(consumer.place, None)), consumer.container.volume_mounts.is_some(), vec![mount]);
+    for given in wanted.given {
+        let missing = given.mounts.iter().filter(|mount| there(&given.consumer, mount).is_none()).cloned().collect();
+        operations.append(&borrow(&mount_path(given.consumer.place, None)), given.consumer.container.volume_mounts.is_some(), missing);
     }
 }
 
@@ -152,12 +181,17 @@ fn borrow(path: &[String]) -> Vec<&str> {
 }
 
 fn mount_path(place: Place, mount: Option<usize>) -> Vec<String> {
+    container_path(place, &["volumeMounts"]).into_iter().chain(mount.map(|index| index.to_string())).collect()
+}
+
+/// A field of a container.
+fn container_path(place: Place, field: &[&str]) -> Vec<String> {
     let (list, index) = match place {
         Place::Main(index) => ("containers", index),
         Place::Init(index) => ("initContainers", index),
     };
-    let path = ["spec".to_owned(), list.to_owned(), index.to_string(), "volumeMounts".to_owned()];
-    path.into_iter().chain(mount.map(|index| index.to_string())).collect()
+    let path = ["spec".to_owned(), list.to_owned(), index.to_string()];
+    path.into_iter().chain(field.iter().map(|name| (*name).to_owned())).collect()
 }
 
 // === the label of AAD pod identity ===

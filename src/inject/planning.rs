@@ -2,18 +2,20 @@
 
 use super::credential::Credential;
 use super::findings::Findings;
+use super::given::ENVIRONMENT_FILE;
 use super::identity::SignIn;
 use super::settings::{Content, FileReference, Settings};
-use super::views::Views;
+use super::views::{Family, View, Views};
 use crate::config::Config;
 use crate::names::{AbsolutePath, FileMode, FilePath, ObjectKind, VaultUrl};
-use crate::plan::{Directory, Entry, Fetch, MAX_ENTRIES, MAX_PLAN_BYTES, Object, Plan, PlanCloud, PlanTemplate, Value};
+use crate::plan::{Directory, Entry, Fetch, MAX_ENTRIES, MAX_PLAN_BYTES, Object, Plan, PlanCloud, PlanTemplate, Refresh, Value, Variable};
 use crate::texts::BindingName;
 
 /// A plan with everything that is derived from it.
 #[derive(Debug)]
 pub(super) struct Planned {
-    pub(super) directories: Vec<String>,
+    /// Name of a view's volume, and where the agent writes it.
+    pub(super) directories: Vec<(String, String)>,
     /// The plan as the environment variable carries it.
     pub(super) json: String,
     /// The `status` annotation.
@@ -26,13 +28,25 @@ pub(super) struct Planned {
     pub(super) binding: Option<BindingName>,
 }
 
-/// Where the agent writes the view at `index`.
-fn agent_path(index: usize) -> String {
-    if index == 0 { "/keyvault/files".to_owned() } else { format!("/keyvault/files-{}", index + 1) }
+/// Where the agent leaves its program for containers that are wrapped.
+pub(super) const PROGRAM: &str = "/keyvault/program";
+/// Where the sidecar sees what the kubelet tells it of the pod.
+pub(super) const POD: &str = "/keyvault/pod";
+/// The annotation that asks for a refresh, as a file there.
+pub(super) const REFRESH_NOW: &str = "refresh-now";
+
+/// What the plan is made of.
+pub(super) struct Planning<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) views: &'a Views<'a>,
+    pub(super) config: &'a Config,
+    /// Whether the agent copies its program.
+    pub(super) copies: bool,
 }
 
 /// `None` where the identity is missing: there is a problem already.
-pub(super) fn plan(settings: &Settings, views: &Views<'_>, sign_in: Option<SignIn>, config: &Config, findings: &mut Findings) -> Option<Planned> {
+pub(super) fn plan(planning: &Planning<'_>, sign_in: Option<SignIn>, findings: &mut Findings) -> Option<Planned> {
+    let Planning { settings, views, config, copies } = planning;
     let entries: usize = views.views.iter().map(|view| view.file_count).sum();
     if entries > MAX_ENTRIES {
         // Nothing so large is ever built: annotations can name a file for each of a thousand containers.
@@ -48,17 +62,23 @@ pub(super) fn plan(settings: &Settings, views: &Views<'_>, sign_in: Option<SignI
     let mut plan = Plan::new(cloud(settings, config), identity, settings.deadline);
     plan.extra_ca.clone_from(&config.agent.extra_ca);
     plan.log_level = settings.log_level;
+    plan.program = if *copies { Some(PROGRAM.parse().ok()?) } else { None };
+    plan.refresh = refresh(settings)?;
     let ids = fetches(settings, views, &mut plan);
-    for (index, view) in views.views.iter().enumerate() {
-        let entries = view.files.iter().flat_map(|file| entries_of(&settings.files[*file], &ids[*file], settings, view.mode)).collect();
-        plan.directories.push(Directory { path: agent_path(index).parse::<AbsolutePath>().ok()?, entries });
+    for view in &views.views {
+        let entries = match view.family {
+            Family::Files => view.files.iter().flat_map(|file| entries_of(&settings.files[*file], &ids[*file], settings, view.mode)).collect(),
+            Family::Exec => view.files.iter().flat_map(|file| variables_of(&settings.files[*file], &ids[*file], view.mode)).collect(),
+            Family::Environment => vec![environment(view, settings, &ids)?],
+        };
+        plan.directories.push(Directory { path: view.agent_path().parse::<AbsolutePath>().ok()?, entries });
     }
     let json = plan.to_json().ok()?;
     if json.len() > MAX_PLAN_BYTES {
         too_long(settings, &format!("{} bytes", json.len()), &format!("{MAX_PLAN_BYTES}"), findings);
     }
     Some(Planned {
-        directories: plan.directories.iter().map(|directory| directory.path.to_string()).collect(),
+        directories: views.views.iter().map(|view| (view.volume(), view.agent_path())).collect(),
         status: format!("injected plan=sha256:{}", digest(&json)),
         json,
         objects: objects(&plan),
@@ -131,6 +151,29 @@ fn fetch(plan: &mut Plan, kind: ObjectKind, object: Object) -> String {
 fn entries_of<'f>(file: &'f FileReference, ids: &'f [String], settings: &'f Settings, mode: FileMode) -> impl Iterator<Item = Entry> + 'f {
     let mode = file.mode.or(settings.file_mode).unwrap_or(mode);
     file.files.iter().map(move |(path, content)| Entry { file: path.clone(), mode, value: value(content, file, ids) })
+}
+
+/// A variable is its own file, whatever mode files have.
+fn variables_of<'f>(file: &'f FileReference, ids: &'f [String], mode: FileMode) -> impl Iterator<Item = Entry> + 'f {
+    file.files.iter().map(move |(path, content)| Entry { file: path.clone(), mode, value: value(content, file, ids) })
+}
+
+/// All variables in the one file that the kubelet reads.
+fn environment(view: &View<'_>, settings: &Settings, ids: &[Vec<String>]) -> Option<Entry> {
+    let variable = |index: &usize| {
+        let (name, content) = settings.files[*index].files.first()?;
+        let Content::Secret(property, encoding) = content else { return None };
+        let object = ids[*index].first()?.clone();
+        Some(Variable { name: name.as_str().parse().ok()?, object, property: property.clone(), encoding: *encoding })
+    };
+    let variables = view.files.iter().map(variable).collect::<Option<Vec<_>>>()?;
+    Some(Entry { file: ENVIRONMENT_FILE.parse().ok()?, mode: view.mode, value: Value::Environment(variables) })
+}
+
+fn refresh(settings: &Settings) -> Option<Option<Refresh>> {
+    let Some(every) = settings.refresh else { return Some(None) };
+    let now_file = format!("{POD}/{REFRESH_NOW}").parse().ok()?;
+    Some(Some(Refresh { every, port: settings.metrics_port, now_file: Some(now_file) }))
 }
 
 fn value(content: &Content, file: &FileReference, ids: &[String]) -> Value {

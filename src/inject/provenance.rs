@@ -1,5 +1,7 @@
 //! Says when a pod came in with an injection that is not the one it is given.
 
+use serde_json::Value;
+
 use super::findings::Findings;
 use super::merge::is_mirrored;
 use super::ours::Ours;
@@ -16,12 +18,13 @@ const IMAGE: &str = "the pod came with another agent image; it was replaced by t
 /// Adds the warnings that fit. A second pass sees a pod that was put right by the first and keeps what that said.
 pub(super) fn judge(pod: &PodView<'_>, ours: &Ours, plan: &Planned, config: &Config, findings: &mut Findings) {
     let (annotations, _) = Annotations::read(pod.our_annotations());
-    let agent = ours.agent.as_ref().map(|(_, agent)| agent);
-    let said = |sentence: &str| agent.is_some() && annotations.get(Key::Warnings).is_some_and(|text| text.lines().any(|line| line == sentence));
-    let carried = agent.is_none() && annotations.keys().any(Key::is_output);
-    let stale =
-        agent.is_some_and(|agent| agent["env"].as_array().into_iter().flatten().any(|v| v["name"] == PLAN_VARIABLE && v["value"] != plan.json));
-    let image = agent.is_some_and(|agent| !agent["image"].as_str().is_some_and(|image| is_mirrored(image, &config.agent.image)));
+    let injected = !ours.agents.is_empty();
+    let said = |sentence: &str| injected && annotations.get(Key::Warnings).is_some_and(|text| text.lines().any(|line| line == sentence));
+    let carried = !injected && annotations.keys().any(Key::is_output);
+    let agents = || ours.agents.iter().map(|(_, agent)| agent);
+    let is_stale = |agent: &Value| agent["env"].as_array().into_iter().flatten().any(|v| v["name"] == PLAN_VARIABLE && v["value"] != plan.json);
+    let stale = agents().any(is_stale);
+    let image = agents().any(|agent| !agent["image"].as_str().is_some_and(|image| is_mirrored(image, &config.agent.image)));
     for (sentence, now) in [(CARRIED, carried), (STALE, stale), (IMAGE, image)] {
         if now || said(sentence) {
             findings.warning(sentence);

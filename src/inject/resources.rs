@@ -20,8 +20,13 @@ pub(super) fn volume_mebibytes(files: usize) -> u64 {
     (2 * FILE_KIB * files as u64).div_ceil(1024).max(1)
 }
 
-pub(super) fn of_agent(pod: &PodView<'_>, settings: &Settings, views: &Views<'_>, findings: &mut Findings) -> Resources {
-    let volumes: u64 = views.views.iter().map(|view| volume_mebibytes(view.file_count)).sum();
+/// The agent's program is at most 8 MB; whole pages and a directory are beside it.
+pub(super) const PROGRAM_MEBIBYTES: u64 = 8;
+
+/// `copies` says whether the agent leaves a copy of its program.
+pub(super) fn of_agent(pod: &PodView<'_>, settings: &Settings, views: &Views<'_>, copies: bool, findings: &mut Findings) -> Resources {
+    let files: u64 = views.views.iter().map(|view| volume_mebibytes(view.file_count)).sum();
+    let volumes = files + if copies { PROGRAM_MEBIBYTES } else { 0 };
     warn_small_consumers(views, volumes, findings);
     let mut resources = settings.resources.clone();
     if !settings.resources_of_pod && is_best_effort(pod) {

@@ -1,6 +1,6 @@
 //! What a pod asks for, read from every source; all problems are found, none stops the reading.
 
-use super::available::{Feature, not_yet, require};
+use super::available::{Feature, require};
 use super::findings::Findings;
 use super::sources::Sources;
 use super::templates::{self, TemplateFile, TemplateObject};
@@ -8,10 +8,10 @@ use crate::annotations::Key;
 use crate::config::{Config, Deadline, MountPath, Refresh, Resources};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, NameError, ObjectKind, VaultUrl};
-use crate::plan::{CertificatePart, Encoding, KeyFormat, MAX_ENTRIES, Object};
+use crate::plan::{CertificatePart, Encoding, KeyFormat, MAX_ENTRIES, Object, OnChange};
 use crate::property::PropertyPath;
 use crate::reference::{self, Destination, Format, Grammar, GroupFormat, Member, NamedObject, Reference, Target, VaultLocator};
-use crate::texts::{EnvDelivery, Image, OnChange};
+use crate::texts::{EnvDelivery, Image, Port, Reaction, Spread};
 
 /// The answers to every question that annotations can put, but for the identity.
 #[derive(Debug)]
@@ -28,6 +28,13 @@ pub(super) struct Settings {
     /// Whether the pod itself says anything of them.
     pub(super) resources_of_pod: bool,
     pub(super) log_level: LogLevel,
+    pub(super) env_delivery: EnvDelivery,
+    /// `None` where files are fetched once.
+    pub(super) refresh: Option<Span>,
+    /// What containers are told of new values; without refresh there are none.
+    pub(super) on_change: Option<OnChange>,
+    pub(super) spread: Span,
+    pub(super) metrics_port: Option<u16>,
 }
 
 /// A reference or template with its vaults' addresses and its files settled.
@@ -43,6 +50,8 @@ pub(super) struct FileReference {
     pub(super) files: Vec<(FilePath, Content)>,
     pub(super) mode: Option<FileMode>,
     pub(super) containers: Option<Vec<ContainerName>>,
+    /// Whether a variable that the container sets itself may be replaced.
+    pub(super) overrides: bool,
 }
 
 /// An object with its vault's address settled.
@@ -63,6 +72,11 @@ pub(super) enum Content {
 }
 
 impl FileReference {
+    /// The variable's name, where it is no file.
+    pub(super) fn variable(&self) -> Option<&str> {
+        self.files.first().filter(|_| self.key == Key::Env).map(|(name, _)| name.as_str())
+    }
+
     /// Where it stands, in words.
     pub(super) fn place(&self) -> String {
         format!("annotation {}: {}", self.key.annotation(), self.label)
@@ -74,8 +88,11 @@ fn place(key: Key, reference: &Reference) -> String {
 }
 
 pub(super) fn read(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Settings {
-    refuse_unavailable(sources, config, findings);
+    if sources.of_pod::<Image>(Key::AgentImage, findings).is_some() {
+        require(Feature::AgentImage, &format!("annotation {}", Key::AgentImage.annotation()), findings);
+    }
     let defaults = &config.defaults;
+    let refresh = refresh(sources, config, findings);
     Settings {
         files: files(sources, config, findings),
         mount_path: sources.get::<MountPath>(Key::MountPath, findings).map_or_else(|| defaults.mount_path.clone(), |path| path.0),
@@ -86,7 +103,35 @@ pub(super) fn read(sources: &Sources<'_>, config: &Config, findings: &mut Findin
         resources: resources(sources, config, findings),
         resources_of_pod: sources.pod.get(Key::AgentResources).is_some(),
         log_level: sources.of_pod(Key::AgentLogLevel, findings).unwrap_or(config.agent.log_level),
+        env_delivery: sources.of_pod(Key::EnvDelivery, findings).unwrap_or(EnvDelivery::Auto),
+        on_change: on_change(sources, refresh, findings),
+        spread: sources.of_pod::<Spread>(Key::OnChangeSpread, findings).map_or(SPREAD, |spread| spread.0),
+        metrics_port: sources.of_pod::<Port>(Key::MetricsPort, findings).map(|port| port.0),
+        refresh,
     }
+}
+
+/// Over how long replicas act on a change where the pod does not say.
+const SPREAD: Span = Span::seconds(300);
+
+fn refresh(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Option<Span> {
+    match sources.get(Key::Refresh, findings).unwrap_or(config.defaults.refresh) {
+        Refresh::Every(span) => return Some(span),
+        Refresh::Off => {}
+    }
+    for key in [Key::OnChange, Key::OnChangeSpread, Key::MetricsPort, Key::RefreshNow] {
+        if sources.pod.get(key).is_some_and(|text| text != "none") {
+            let (name, refresh) = (key.annotation(), Key::Refresh.annotation());
+            findings.warning(format!("annotation {name} is not looked at: nothing is refreshed; set {refresh}, or remove it"));
+        }
+    }
+    None
+}
+
+/// A bad one is wrong even where nothing is refreshed.
+fn on_change(sources: &Sources<'_>, refresh: Option<Span>, findings: &mut Findings) -> Option<OnChange> {
+    let reaction = sources.of_pod::<Reaction>(Key::OnChange, findings)?;
+    reaction.0.filter(|_| refresh.is_some())
 }
 
 fn resources(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Resources {
@@ -121,8 +166,9 @@ fn references(sources: &Sources<'_>, key: Key, grammar: Grammar, findings: &mut 
     references
 }
 
-/// The annotations whose references become files.
-const CONTENT: [(Key, Grammar); 3] = [(Key::Secrets, Grammar::Secrets), (Key::Certificates, Grammar::Certificates), (Key::Keys, Grammar::Keys)];
+/// The annotations whose references become files or variables.
+const CONTENT: [(Key, Grammar); 4] =
+    [(Key::Secrets, Grammar::Secrets), (Key::Certificates, Grammar::Certificates), (Key::Keys, Grammar::Keys), (Key::Env, Grammar::Env)];
 
 fn files(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Vec<FileReference> {
     let mut all = Vec::new();
@@ -219,10 +265,13 @@ fn file_reference(key: Key, grammar: Grammar, reference: Reference, vaults: &Vau
     let file = match &reference.destination {
         Some(Destination::File(file)) => file.clone(),
         // Every object name is a file name.
-        Some(Destination::Env(_)) | None => name.as_str().parse().ok()?,
+        // So is every variable's.
+        Some(Destination::Env(variable)) => variable.as_str().parse().ok()?,
+        None => name.as_str().parse().ok()?,
     };
     let files = outputs(grammar, &reference, file).map_err(|error| findings.problem(format!("{place}: {error}"))).ok()?;
-    Some(FileReference { key, label: reference.label, objects, files, mode: reference.mode, containers: reference.containers })
+    let Reference { label, mode, containers, overrides, .. } = reference;
+    Some(FileReference { key, label, objects, files, mode, containers, overrides })
 }
 
 fn group_reference(
@@ -240,7 +289,7 @@ fn group_reference(
     let names = members.iter().map(|member| member.written.clone()).collect();
     let files = vec![(file.clone(), Content::Template(format.template(members), names))];
     let (label, containers) = (reference.label.clone(), reference.containers.clone());
-    Some(FileReference { key, label, objects, files, mode: reference.mode, containers })
+    Some(FileReference { key, label, objects, files, mode: reference.mode, containers, overrides: false })
 }
 
 fn template_reference(template: TemplateFile, vaults: &Vaults<'_>, findings: &mut Findings) -> Option<FileReference> {
@@ -252,7 +301,7 @@ fn template_reference(template: TemplateFile, vaults: &Vaults<'_>, findings: &mu
         names.push(written);
     }
     let files = vec![(template.file, Content::Template(template.text, names))];
-    Some(FileReference { key: Key::Templates, label, objects, files, mode: None, containers: None })
+    Some(FileReference { key: Key::Templates, label, objects, files, mode: None, containers: None, overrides: false })
 }
 
 /// The files of a reference. The names in a certificate's folder are those of Kubernetes' TLS Secrets.
@@ -269,23 +318,4 @@ fn outputs(grammar: Grammar, reference: &Reference, file: FilePath) -> Result<Ve
         (Grammar::Keys, _) => Ok(vec![(file, Content::Key(KeyFormat::Pem))]),
         (Grammar::Secrets | Grammar::Env, _) => Ok(vec![(file, Content::Secret(reference.property.clone(), reference.encoding))]),
     }
-}
-
-// === what parses and is not carried out yet ===
-
-fn refuse_unavailable(sources: &Sources<'_>, config: &Config, findings: &mut Findings) {
-    if sources.pod.get(Key::Env).is_some() {
-        references(sources, Key::Env, Grammar::Env, findings);
-        require(Feature::Env, &format!("annotation {}", Key::Env.annotation()), findings);
-    }
-    if let Refresh::Every(span) = sources.get(Key::Refresh, findings).unwrap_or(config.defaults.refresh) {
-        sources.problem(Key::Refresh, &format!("{span}: {}", not_yet(Feature::Refresh)), findings);
-    }
-    if let Some(OnChange::Signal | OnChange::Restart) = sources.of_pod(Key::OnChange, findings) {
-        require(Feature::OnChange, &format!("annotation {}", Key::OnChange.annotation()), findings);
-    }
-    if sources.of_pod::<Image>(Key::AgentImage, findings).is_some() {
-        require(Feature::AgentImage, &format!("annotation {}", Key::AgentImage.annotation()), findings);
-    }
-    sources.of_pod::<EnvDelivery>(Key::EnvDelivery, findings);
 }

@@ -109,6 +109,9 @@ fn check(key: Key, text: &str, config: &Config) -> Result<(), String> {
         | Key::PodIdentityBinding
         | Key::ServicePrincipalSecret
         | Key::OnChange
+        | Key::OnChangeSpread
+        | Key::MetricsPort
+        | Key::RefreshNow
         | Key::EnvDelivery
         | Key::AgentImage
         | Key::AgentLogLevel

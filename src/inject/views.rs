@@ -1,15 +1,18 @@
-//! Which container sees which files: containers with the same set share a view, and a view is one volume.
+//! Which container sees which files and variables: containers with the same set share a view, and a view is one volume.
 
 use std::collections::{HashMap, HashSet};
 
+use super::delivery;
 use super::findings::Findings;
-use super::reserved::{AGENT, is_our_volume};
+use super::reserved::{environment_volume, files_volume, is_our_container, is_our_volume, numbered};
 use super::settings::{FileReference, Settings};
 use crate::annotations::Key;
 use crate::config::Config;
 use crate::names::{ContainerName, FileMode};
 use crate::pod::{Container, PodView};
 
+/// Below it a wrapped container has the agent's program and the values of its variables.
+const OURS: &str = "/keyvault-injector";
 /// The UID of the agent's image, and of an agent whose pod would run it as root.
 const IMAGE_UID: i64 = 65532;
 
@@ -21,9 +24,23 @@ pub(super) struct Views<'p> {
     pub(super) run_as_user: Option<i64>,
 }
 
-/// One set of files and the containers that are given it.
+/// What a view is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Files below the mount path.
+    Files,
+    /// Variables that the wrapper sets: a file each.
+    Exec,
+    /// Variables that the kubelet reads: one file.
+    Environment,
+}
+
+/// One set of files or variables and the containers that are given it.
 #[derive(Debug)]
 pub(super) struct View<'p> {
+    pub(super) family: Family,
+    /// Among the views of files, or among those of variables.
+    number: usize,
     /// Positions in [`Settings::files`], ascending.
     pub(super) files: Vec<usize>,
     pub(super) consumers: Vec<Consumer<'p>>,
@@ -37,6 +54,22 @@ impl View<'_> {
     /// Whether the file at this position is in the view.
     pub(super) fn gives(&self, file: usize) -> bool {
         self.files.binary_search(&file).is_ok()
+    }
+
+    /// The name of its volume.
+    pub(super) fn volume(&self) -> String {
+        match self.family {
+            Family::Files => files_volume(self.number),
+            Family::Exec | Family::Environment => environment_volume(self.number),
+        }
+    }
+
+    /// Where the agent writes it.
+    pub(super) fn agent_path(&self) -> String {
+        match self.family {
+            Family::Files => numbered("/keyvault/files", self.number),
+            Family::Exec | Family::Environment => numbered("/keyvault/env", self.number),
+        }
     }
 }
 
@@ -60,38 +93,54 @@ pub(super) enum Place {
 pub(super) fn containers<'p>(pod: &'p PodView<'p>) -> impl Iterator<Item = Consumer<'p>> {
     let main = pod.spec.containers.iter().enumerate().map(|(index, container)| Consumer { place: Place::Main(index), container });
     let init = pod.init_containers().enumerate().map(|(index, container)| Consumer { place: Place::Init(index), container });
-    main.chain(init).filter(|consumer| consumer.container.name.as_str() != AGENT)
+    main.chain(init).filter(|consumer| !is_our_container(consumer.container.name.as_str()))
 }
 
 pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Config, findings: &mut Findings) -> Views<'p> {
     check_names(pod, settings, findings);
     let mut views: Vec<View<'p>> = Vec::new();
     for consumer in containers(pod) {
-        let files = given(consumer.container.name.as_str(), settings, config);
-        if files.is_empty() {
-            continue;
+        let given = given(consumer.container.name.as_str(), settings, config);
+        let (variables, files): (Vec<usize>, Vec<usize>) = given.into_iter().partition(|index| settings.files[*index].variable().is_some());
+        if !files.is_empty() {
+            enter(&mut views, Family::Files, files, consumer, settings);
         }
-        match views.iter_mut().find(|view| view.files == files) {
-            Some(view) => view.consumers.push(consumer),
-            None => {
-                let file_count = files.iter().map(|index| settings.files[*index].files.len()).sum();
-                views.push(View { files, consumers: vec![consumer], file_count, mode: FileMode::WORLD });
-            }
+        if !variables.is_empty() {
+            let family = delivery::choose(&consumer, &variables, settings, config, findings);
+            enter(&mut views, family, variables, consumer, settings);
         }
     }
+    // Files first: what is numbered stays so whatever variables there are.
+    views.sort_by_key(|view| view.family != Family::Files);
     check_everyone_is_given(&views, settings, findings);
     let uids = Uids::of(pod, &views);
     let mut told = HashSet::new();
     for view in &mut views {
         view.mode = uids.mode(view);
         check_destinations(view, settings, &mut told, findings);
-        check_modes(view, settings, &uids, findings);
-        check_mount_path(view, settings, findings);
+        match view.family {
+            Family::Files => {
+                check_modes(view, settings, &uids, findings);
+                check_mount_path(view, settings.mount_path.as_str(), &format!("set {} to a free path", Key::MountPath.annotation()), findings);
+            }
+            Family::Exec => check_mount_path(view, OURS, "that place belongs to keyvault-injector; mount it elsewhere", findings),
+            Family::Environment => {}
+        }
     }
     Views { views, run_as_user: uids.agent }
 }
 
-/// The files that a container is given.
+/// Adds a consumer to the view of its set, which is made where there is none.
+fn enter<'p>(views: &mut Vec<View<'p>>, family: Family, files: Vec<usize>, consumer: Consumer<'p>, settings: &Settings) {
+    if let Some(view) = views.iter_mut().find(|view| view.family == family && view.files == files) {
+        return view.consumers.push(consumer);
+    }
+    let number = views.iter().filter(|view| (view.family == Family::Files) == (family == Family::Files)).count();
+    let file_count = files.iter().map(|index| settings.files[*index].files.len()).sum();
+    views.push(View { family, number, files, consumers: vec![consumer], file_count, mode: FileMode::OWNER });
+}
+
+/// The files and variables that a container is given.
 fn given(name: &str, settings: &Settings, config: &Config) -> Vec<usize> {
     let by_pod = match &settings.containers {
         Some(names) => names.iter().any(|named| named.as_str() == name),
@@ -145,7 +194,8 @@ fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(
     for (index, path) in paths() {
         if let Some(first) = files.get(path) {
             if told.insert((*first, index)) {
-                findings.problem(conflict(view, settings, (*first, index), &format!("both become the file {path} of")));
+                let what = if view.family == Family::Files { "file" } else { "variable" };
+                findings.problem(conflict(view, settings, (*first, index), &format!("both become the {what} {path} of")));
             }
         } else {
             files.insert(path, index);
@@ -164,20 +214,19 @@ fn conflict(view: &View<'_>, settings: &Settings, pair: (usize, usize), what: &s
     let (first, second) = (&settings.files[pair.0.min(pair.1)], &settings.files[pair.0.max(pair.1)]);
     let container = view.consumers[0].container.name.as_str();
     let second = if first.key == second.key { second.label.clone() } else { second.place() };
-    format!("{} and {second} {what} container {container}: give one of them another file", first.place())
+    let name = if view.family == Family::Files { "file" } else { "name" };
+    format!("{} and {second} {what} container {container}: give one of them another {name}", first.place())
 }
 
-fn check_mount_path(view: &View<'_>, settings: &Settings, findings: &mut Findings) {
-    let path = settings.mount_path.as_str();
+fn check_mount_path(view: &View<'_>, path: &str, remedy: &str, findings: &mut Findings) {
     for consumer in &view.consumers {
         for mount in consumer.container.volume_mounts.iter().flatten().map(|mount| &mount.view).filter(|mount| !is_our_volume(mount.name.as_str())) {
             let used = mount.mount_path.as_str().trim_end_matches('/');
             if used == path || used.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) {
                 findings.problem(format!(
-                    "container {} already mounts volume {} at {used}, where the secrets would appear: set {} to a free path",
+                    "container {} already mounts volume {} at {used}, where the secrets would appear: {remedy}",
                     consumer.container.name.as_str(),
-                    mount.name.as_str(),
-                    Key::MountPath.annotation()
+                    mount.name.as_str()
                 ));
             }
         }
@@ -198,7 +247,8 @@ impl Uids {
     fn of(pod: &PodView<'_>, views: &[View<'_>]) -> Uids {
         let security = pod.spec.security_context.unwrap_or_default();
         let mut uids = Uids { pod: security.run_as_user, fs_group: security.fs_group, agent: None };
-        let consumers = views.iter().flat_map(|view| &view.consumers);
+        // The kubelet reads as root.
+        let consumers = views.iter().filter(|view| view.family != Family::Environment).flat_map(|view| &view.consumers);
         uids.agent = match uids.shared(consumers) {
             Some(uid) => Some(uid),
             // Inheriting root never starts: the agent insists on not being root.
@@ -220,7 +270,7 @@ impl Uids {
     }
 
     fn mode(&self, view: &View<'_>) -> FileMode {
-        if self.agent.is_some() && self.shared(&view.consumers) == self.agent {
+        if view.family == Family::Environment || (self.agent.is_some() && self.shared(&view.consumers) == self.agent) {
             FileMode::OWNER
         } else if self.fs_group.is_some() {
             FileMode::GROUP

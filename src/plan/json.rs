@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CertificatePart, Encoding, Fetch, KeyFormat, Object, PlanTemplate, Value, is_default};
+use super::{CertificatePart, Encoding, Fetch, KeyFormat, Object, PlanTemplate, Value, Variable, is_default};
 use crate::names::ObjectKind;
 use crate::property::PropertyPath;
 
@@ -66,6 +66,8 @@ pub(super) struct ValueJson {
     format: KeyFormat,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     template: Option<PlanTemplate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    environment: Option<Vec<Variable>>,
 }
 
 impl From<Value> for ValueJson {
@@ -76,6 +78,7 @@ impl From<Value> for ValueJson {
             Value::Certificate { id, part, password } => ValueJson { certificate: Some(id), part: Some(part), password, ..json },
             Value::Key { id, format } => ValueJson { key: Some(id), format, ..json },
             Value::Template(template) => ValueJson { template: Some(template), ..json },
+            Value::Environment(variables) => ValueJson { environment: Some(variables), ..json },
         }
     }
 }
@@ -87,18 +90,21 @@ impl TryFrom<ValueJson> for Value {
         let of_secret = json.property.is_some() || json.encoding != Encoding::default();
         let of_certificate = json.part.is_some() || json.password.is_some();
         let of_key = json.format != KeyFormat::default();
-        match (json.object, json.certificate, json.key, json.template) {
-            (Some(id), None, None, None) if !of_certificate && !of_key => Ok(Value::Object { id, property: json.property, encoding: json.encoding }),
-            (None, Some(id), None, None) if !of_secret && !of_key => {
+        match (json.object, json.certificate, json.key, json.template, json.environment) {
+            (Some(id), None, None, None, None) if !of_certificate && !of_key => {
+                Ok(Value::Object { id, property: json.property, encoding: json.encoding })
+            }
+            (None, Some(id), None, None, None) if !of_secret && !of_key => {
                 let part = json.part.ok_or("a value of a certificate needs part")?;
                 if json.password.is_some() && part != CertificatePart::Pfx {
                     return Err("only the part pfx has a password");
                 }
                 Ok(Value::Certificate { id, part, password: json.password })
             }
-            (None, None, Some(id), None) if !of_secret && !of_certificate => Ok(Value::Key { id, format: json.format }),
-            (None, None, None, Some(template)) if !of_secret && !of_certificate && !of_key => Ok(Value::Template(template)),
-            _ => Err("a value is exactly one of object, certificate, key, template, with fields of that kind only"),
+            (None, None, Some(id), None, None) if !of_secret && !of_certificate => Ok(Value::Key { id, format: json.format }),
+            (None, None, None, Some(template), None) if !of_secret && !of_certificate && !of_key => Ok(Value::Template(template)),
+            (None, None, None, None, Some(variables)) if !of_secret && !of_certificate && !of_key => Ok(Value::Environment(variables)),
+            _ => Err("a value is exactly one of object, certificate, key, template, environment, with fields of that kind only"),
         }
     }
 }

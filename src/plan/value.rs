@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::ObjectKind;
+use crate::names::{EnvName, ObjectKind};
 use crate::property::PropertyPath;
 
 /// What a file holds, in terms of fetched objects. Later kinds of expression are new variants.
@@ -38,6 +38,24 @@ pub enum Value {
     },
     /// A text around values.
     Template(PlanTemplate),
+    /// Variables as the kubelet reads them from a file: a line `NAME='value'` each.
+    Environment(Vec<Variable>),
+}
+
+/// A variable of [`Value::Environment`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Variable {
+    /// Its name.
+    pub name: EnvName,
+    /// The [`Fetch::id`](super::Fetch::id) of the secret that its value is.
+    pub object: String,
+    /// A part of a JSON or YAML value; absent means the whole value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub property: Option<PropertyPath>,
+    /// How the stored text becomes bytes.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub encoding: Encoding,
 }
 
 /// A template and the fetches of the objects that it names.
@@ -80,12 +98,12 @@ impl PlanTemplate {
 }
 
 impl Value {
-    /// What it fetches above all: messages about the value name this object. A template has none.
+    /// What it fetches above all: messages about the value name this object. A template and a file of variables have none.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         match self {
             Value::Object { id, .. } | Value::Certificate { id, .. } | Value::Key { id, .. } => Some(id),
-            Value::Template(_) => None,
+            Value::Template(_) | Value::Environment(_) => None,
         }
     }
 
@@ -98,6 +116,7 @@ impl Value {
                 std::iter::once((id.as_str(), ObjectKind::Certificate)).chain(password.iter().map(|id| (id.as_str(), ObjectKind::Secret))).collect()
             }
             Value::Key { id, .. } => vec![(id, ObjectKind::Key)],
+            Value::Environment(variables) => variables.iter().map(|variable| (variable.object.as_str(), ObjectKind::Secret)).collect(),
             Value::Template(template) => [ObjectKind::Secret, ObjectKind::Certificate, ObjectKind::Key]
                 .into_iter()
                 .flat_map(|kind| template.objects(kind).values().map(move |id| (id.as_str(), kind)))

@@ -1,12 +1,18 @@
-//! What an environment variable takes from a volume.
+//! Environment variables of containers.
 
 use super::Text;
 
-/// An environment variable, as far as it can read a volume.
+/// An environment variable.
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar<'a> {
-    /// Where its value comes from.
+    /// Its name.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// Its value, in which `$(NAME)` stands for variables before it.
+    #[serde(borrow)]
+    pub value: Option<Text<'a>>,
+    /// Where its value comes from instead.
     #[serde(borrow)]
     value_from: Option<EnvSource<'a>>,
 }
@@ -23,16 +29,30 @@ struct EnvSource<'a> {
 /// `valueFrom.fileKeyRef`
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct FileKey<'a> {
+pub struct FileKey<'a> {
     /// The volume.
     #[serde(borrow, default)]
-    volume_name: Text<'a>,
+    pub volume_name: Text<'a>,
+    /// The file in it.
+    #[serde(borrow, default)]
+    pub path: Text<'a>,
+    /// The line of the file.
+    #[serde(borrow, default)]
+    pub key: Text<'a>,
+    /// Whether a missing file or line is no error.
+    pub optional: Option<bool>,
 }
 
 impl EnvVar<'_> {
+    /// The line of a file in a volume that the value is, if it is one.
+    #[must_use]
+    pub fn file_key(&self) -> Option<&FileKey<'_>> {
+        self.value_from.as_ref()?.file_key_ref.as_ref()
+    }
+
     /// The volume that the value is read from, if it is.
     #[must_use]
     pub fn volume(&self) -> Option<&str> {
-        Some(self.value_from.as_ref()?.file_key_ref.as_ref()?.volume_name.as_str())
+        Some(self.file_key()?.volume_name.as_str())
     }
 }

@@ -107,6 +107,7 @@ pub(super) fn reference(number: usize, item: &Node, mut fields: Fields<'_>, pars
         format: None,
         password: None,
         optional: false,
+        overrides: false,
         containers,
     };
     good.then_some(reference)

@@ -65,10 +65,14 @@ fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Refe
         format,
         password,
         optional: fields.bool("optional", &mut problems).unwrap_or(false),
+        overrides: parsed.grammar == Grammar::Env && fields.bool("override", &mut problems).unwrap_or(false),
         containers: containers_of(&mut fields, &mut problems),
     });
     for known in ["mode", "encoding", "property", "format", "optional", "containers"] {
         fields.take(known);
+    }
+    if parsed.grammar == Grammar::Env {
+        fields.take("override");
     }
     refuse_foreign_fields(parsed.grammar, &mut fields, &mut problems);
     fields.finish(&mut problems);
@@ -208,22 +212,24 @@ pub(super) fn containers_of(fields: &mut Fields<'_>, problems: &mut Problems) ->
     Some(names)
 }
 
-const OF_SECRETS: [(&str, &str); 4] = [
+const OF_SECRETS: [(&str, &str); 5] = [
     ("env", "a file has no variable name: use file"),
     ("encoding", "only a secret has an encoding: remove it"),
     ("property", "only a secret has properties: remove it"),
     ("select", "only secrets can be selected: remove it"),
+    NO_VARIABLE,
 ];
+const NO_VARIABLE: (&str, &str) = ("override", "a file overrides nothing: remove it");
 const NO_PFX: &str = "only a certificate with format: pfx has a password: remove it";
 
 /// Fields that exist, but not in this annotation: better than "unknown".
 fn refuse_foreign_fields(grammar: Grammar, fields: &mut Fields<'_>, problems: &mut Problems) {
     let foreign: &[(&'static str, &'static str)] = match grammar {
         Grammar::Secrets => {
-            &[("env", "a file has no variable name: use file, or move the reference to the annotation env"), ("passwordFrom", NO_PFX)]
+            &[("env", "a file has no variable name: use file, or move the reference to the annotation env"), ("passwordFrom", NO_PFX), NO_VARIABLE]
         }
         Grammar::Certificates => &OF_SECRETS,
-        Grammar::Keys => &[OF_SECRETS[0], OF_SECRETS[1], OF_SECRETS[2], OF_SECRETS[3], ("passwordFrom", NO_PFX)],
+        Grammar::Keys => &[OF_SECRETS[0], OF_SECRETS[1], OF_SECRETS[2], OF_SECRETS[3], ("passwordFrom", NO_PFX), NO_VARIABLE],
         Grammar::Env => &[
             ("file", "a variable is no file: use env, or move the reference to the annotation secrets"),
             ("mode", "a variable has no file mode: remove it"),

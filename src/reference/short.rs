@@ -59,6 +59,7 @@ pub(super) fn item_reference(item: &str, label: String, parsed: &mut Parsed) -> 
         format: None,
         password: None,
         optional: false,
+        overrides: false,
         containers: None,
     })
 }

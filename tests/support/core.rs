@@ -31,7 +31,7 @@ pub(crate) fn apply(pod: &Value, injection: &Injection) -> Value {
 /// The promises that hold for every pod; gives back the pod after injection.
 pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) -> Value {
     let result = apply(pod, injection);
-    assert_eq!(without_ours(&result), without_ours(pod), "only what is ours is touched");
+    assert_eq!(without_ours(&result), without_ours(&without_overridden(pod, &result)), "only what is ours is touched");
     let again = review(pod, world).expect("the same input has the same outcome");
     assert_eq!(bytes(&again), bytes(injection), "the same input gives the same bytes");
     let second = review(&result, world).unwrap_or_else(|denial| panic!("a second pass denies: {denial}\n{result:#}"));
@@ -50,7 +50,7 @@ pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) 
 }
 
 /// What the agent alone may mount.
-const CREDENTIALS: [&str; 2] = ["keyvault-token", "keyvault-principal"];
+const CREDENTIALS: [&str; 3] = ["keyvault-token", "keyvault-principal", "keyvault-pod"];
 
 /// What the API server makes of an injected pod before the next webhook, or ours again, sees it.
 fn as_stored(pod: &Value) -> Value {
@@ -61,19 +61,31 @@ fn as_stored(pod: &Value) -> Value {
     for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["secret"].is_object()) {
         volume["secret"]["defaultMode"] = json!(420);
     }
-    let agent = &mut pod["spec"]["initContainers"][0];
-    agent["imagePullPolicy"] = json!("Always");
-    agent["terminationMessagePath"] = json!("/dev/termination-log");
-    if agent["resources"].is_null() {
-        agent["resources"] = json!({});
+    for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["downwardAPI"].is_object()) {
+        volume["downwardAPI"]["defaultMode"] = json!(420);
+        volume["downwardAPI"]["items"][0]["fieldRef"]["apiVersion"] = json!("v1");
     }
-    for side in ["requests", "limits"] {
-        if agent["resources"][side].as_object().is_none_or(Map::is_empty) {
-            agent["resources"].as_object_mut().expect("resources are a map").shift_remove(side);
+    for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["image"].is_object()) {
+        volume["image"]["pullPolicy"] = json!("IfNotPresent");
+    }
+    for agent in pod["spec"]["initContainers"].as_array_mut().into_iter().flatten().filter(|container| is_agent(container)) {
+        agent["imagePullPolicy"] = json!("Always");
+        agent["terminationMessagePath"] = json!("/dev/termination-log");
+        if agent["startupProbe"].is_object() {
+            agent["startupProbe"]["timeoutSeconds"] = json!(1);
+            agent["startupProbe"]["successThreshold"] = json!(1);
         }
+        if agent["resources"].is_null() {
+            agent["resources"] = json!({});
+        }
+        for side in ["requests", "limits"] {
+            if agent["resources"][side].as_object().is_none_or(Map::is_empty) {
+                agent["resources"].as_object_mut().expect("resources are a map").shift_remove(side);
+            }
+        }
+        let mount = json!({ "name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true });
+        agent["volumeMounts"].as_array_mut().expect("there are mounts").push(mount);
     }
-    let mount = json!({ "name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true });
-    agent["volumeMounts"].as_array_mut().expect("there are mounts").push(mount);
     pod
 }
 
@@ -83,16 +95,24 @@ fn check_shape(pod: &Value) {
     assert!(!plan.contains('$'), "the kubelet would expand {plan}");
     Plan::from_json(plan).expect("the agent reads the plan");
     let spec = &pod["spec"];
-    assert_eq!(spec["initContainers"][0]["name"], "keyvault-agent", "ours is first");
+    assert!(is_agent(&spec["initContainers"][0]), "ours is first");
     let volumes = our_names(&spec["volumes"]);
-    assert_eq!(our_names(&spec["initContainers"][0]["volumeMounts"]), volumes, "the agent mounts what there is of ours, and nothing stale is left");
+    let is_image =
+        |name: &&str| spec["volumes"].as_array().into_iter().flatten().any(|volume| volume["name"] == **name && volume["image"].is_object());
+    let mounted: Vec<&str> = volumes.iter().copied().filter(|name| !is_image(name)).collect();
+    assert_eq!(our_names(&spec["initContainers"][0]["volumeMounts"]), mounted, "the agent mounts what there is of ours, and nothing stale is left");
     let mut given = Vec::new();
     for container in [&spec["containers"], &spec["initContainers"]].into_iter().flat_map(|list| list.as_array().into_iter().flatten()) {
-        if container["name"] == "keyvault-agent" {
+        if is_agent(container) {
             continue;
         }
-        let names = our_names(&container["volumeMounts"]);
-        assert!(names.len() <= 1 && !names.iter().any(|name| CREDENTIALS.contains(name)), "{names:?} in {container}");
+        let mut names = our_names(&container["volumeMounts"]);
+        assert!(!names.iter().any(|name| CREDENTIALS.contains(name)), "{names:?} in {container}");
+        let families = |family: &str| names.iter().filter(|name| name.starts_with(family)).count();
+        assert!(families("keyvault-files") <= 1 && families("keyvault-env") <= 1, "{names:?} in {container}");
+        assert_eq!(families("keyvault-program") == 1, container["command"][1] == "exec", "{container}");
+        let variables = container["env"].as_array().into_iter().flatten();
+        names.extend(variables.filter_map(|variable| variable["valueFrom"]["fileKeyRef"]["volumeName"].as_str()).filter(|name| is_ours(name)));
         let mounts = container["volumeMounts"].as_array().into_iter().flatten();
         let writable = mounts.filter(|mount| mount["name"].as_str().is_some_and(is_ours) && mount["readOnly"] != true);
         assert_eq!(writable.count(), 0, "{container}");
@@ -118,15 +138,19 @@ fn bytes(injection: &Injection) -> String {
 /// The plan in a pod.
 pub(crate) fn plan_of(pod: &Value) -> Option<&str> {
     let containers = pod["spec"]["initContainers"].as_array()?;
-    let agent = containers.iter().find(|container| container["name"] == "keyvault-agent")?;
+    let agent = containers.iter().find(|container| is_agent(container))?;
     agent["env"].as_array()?.iter().find(|variable| variable["name"] == PLAN_VARIABLE)?["value"].as_str()
+}
+
+fn is_agent(container: &Value) -> bool {
+    container["name"] == "keyvault-agent" || container["name"] == "keyvault-agent-watch"
 }
 
 /// Whether a volume's name is ours, said in other words than the product's.
 fn is_ours(name: &str) -> bool {
     let family = name.trim_end_matches(|c: char| c.is_ascii_digit());
     CREDENTIALS.contains(&name)
-        || matches!(name, "keyvault-files" | "keyvault-env")
+        || matches!(name, "keyvault-files" | "keyvault-env" | "keyvault-program")
         || (matches!(family, "keyvault-files-" | "keyvault-env-") && family != name)
 }
 
@@ -144,14 +168,53 @@ pub(crate) fn without_ours(pod: &Value) -> Value {
             metadata.as_object_mut().expect("metadata are a map").shift_remove("labels");
         }
     }
-    prune(&mut pod["spec"], "initContainers", |container| container["name"] != "keyvault-agent");
+    prune(&mut pod["spec"], "initContainers", |container| !is_agent(container));
     prune(&mut pod["spec"], "volumes", |volume| !volume["name"].as_str().is_some_and(is_ours));
     for list in ["containers", "initContainers"] {
         for container in pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             prune(container, "volumeMounts", |mount| !mount["name"].as_str().is_some_and(is_ours));
+            prune(container, "env", |variable| {
+                variable["name"] != "KEYVAULT_AGENT_EXEC" && !variable["valueFrom"]["fileKeyRef"]["volumeName"].as_str().is_some_and(is_ours)
+            });
+            for path in COMMANDS {
+                unwrap(container.pointer_mut(path));
+            }
         }
     }
     pod
+}
+
+/// A pod without the variables of its own that `override: true` lets ours take the place of.
+fn without_overridden(pod: &Value, result: &Value) -> Value {
+    let mut pod = pod.clone();
+    let variables = |container: &Value| container["env"].as_array().cloned().unwrap_or_default();
+    let is_read = |variable: &Value| variable["valueFrom"]["fileKeyRef"]["volumeName"].as_str().is_some_and(is_ours);
+    for list in ["containers", "initContainers"] {
+        for container in pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let after = result["spec"][list].as_array().into_iter().flatten().find(|other| other["name"] == container["name"]).cloned();
+            let ours: Vec<Value> =
+                variables(&after.unwrap_or_default()).into_iter().filter(is_read).map(|variable| variable["name"].clone()).collect();
+            prune(container, "env", |variable| !ours.contains(&variable["name"]) || is_read(variable));
+        }
+    }
+    pod
+}
+
+const COMMANDS: [&str; 6] = [
+    "/command",
+    "/livenessProbe/exec/command",
+    "/readinessProbe/exec/command",
+    "/startupProbe/exec/command",
+    "/lifecycle/postStart/exec/command",
+    "/lifecycle/preStop/exec/command",
+];
+
+fn unwrap(command: Option<&mut Value>) {
+    let Some(words) = command.and_then(Value::as_array_mut) else { return };
+    if words.first().is_some_and(|word| word == "/keyvault-injector/bin/keyvault-agent") {
+        let end = words.iter().position(|word| word == "--").expect("the wrapper's own words end");
+        words.drain(..=end);
+    }
 }
 
 fn prune(parent: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {

@@ -5,7 +5,7 @@ use kube::api::ObjectMeta;
 
 use crate::annotations::{Annotations, Key, PREFIX};
 use crate::cluster::annotations;
-use crate::inject::AGENT;
+use crate::inject::{AGENT, REFRESHER};
 use crate::pod::MIRROR;
 
 /// Leaves out what has ended. The API server applies it, so that such a pod looks deleted to a watch.
@@ -25,7 +25,9 @@ pub(super) fn is_suspect(meta: &ObjectMeta) -> bool {
 pub(super) fn slipped_through(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let mut containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-    is_suspect(&pod.metadata) && !matches!(phase, Some("Succeeded" | "Failed")) && !containers.any(|container| container.name == AGENT)
+    is_suspect(&pod.metadata)
+        && !matches!(phase, Some("Succeeded" | "Failed"))
+        && !containers.any(|container| [AGENT, REFRESHER].contains(&container.name.as_str()))
 }
 
 /// The annotations by which a pod asks.

@@ -1,0 +1,108 @@
+//! How a container is given its variables: its command is wrapped, or the kubelet reads them from a file.
+
+use super::findings::Findings;
+use super::reserved::is_our_volume;
+use super::settings::Settings;
+use super::views::{Consumer, Family};
+use super::wrap::{expanded, unwrapped};
+use crate::annotations::Key;
+use crate::config::Config;
+use crate::pod::{Container, EnvVar, Text};
+use crate::texts::EnvDelivery;
+
+/// Decides for one container. Where no way works there is a problem.
+pub(super) fn choose(consumer: &Consumer<'_>, variables: &[usize], settings: &Settings, config: &Config, findings: &mut Findings) -> Family {
+    let container = consumer.container;
+    let family = family(container, variables, settings, config, findings);
+    refuse_set_already(container, variables, settings, findings);
+    if family == Family::Exec {
+        refuse_expansion(container, variables, settings, findings);
+    }
+    family
+}
+
+/// The command that the pod's author wrote, if there is one.
+pub(super) fn command<'c>(container: &'c Container<'_>) -> Option<&'c [Text<'c>]> {
+    container.command.as_deref().map(unwrapped).filter(|command| !command.is_empty())
+}
+
+fn family(container: &Container<'_>, variables: &[usize], settings: &Settings, config: &Config, findings: &mut Findings) -> Family {
+    let name = container.name.as_str();
+    let names = names(variables, settings).collect::<Vec<_>>().join(", ");
+    let key = Key::EnvDelivery.annotation();
+    let has_command = command(container).is_some();
+    match (settings.env_delivery, has_command, config.features.env_files) {
+        (EnvDelivery::Exec, true, _) => Family::Exec,
+        (EnvDelivery::File, _, true) => Family::Environment,
+        (EnvDelivery::Auto, true, _) => {
+            findings.warning(format!(
+                "container {name}: {names}: set by keyvault-agent exec, which stands before its command ({key} auto: it has a command)"
+            ));
+            Family::Exec
+        }
+        (EnvDelivery::Auto, false, true) => {
+            findings
+                .warning(format!("container {name}: {names}: read from a file by the kubelet ({key} auto: it has no command that could be wrapped)"));
+            Family::Environment
+        }
+        (EnvDelivery::Auto, false, false) => {
+            findings.problem(format!(
+                "container {name}: {names}: it has no command that could be wrapped: write the image's entry point as its command, or ask the operator for features.envFiles, or name other containers in {}",
+                Key::Containers.annotation()
+            ));
+            Family::Exec
+        }
+        (EnvDelivery::Exec, false, _) => {
+            findings
+                .problem(format!("container {name}: {names}: {key} is exec, and it has no command: write the image's entry point as its command"));
+            Family::Exec
+        }
+        (EnvDelivery::File, _, false) => {
+            findings.problem(format!(
+                "container {name}: {names}: {key} is file, and the operator has not turned on features.envFiles: write exec, with a command in the container"
+            ));
+            Family::Environment
+        }
+    }
+}
+
+fn names<'s>(variables: &'s [usize], settings: &'s Settings) -> impl Iterator<Item = &'s str> {
+    variables.iter().filter_map(|index| settings.files[*index].variable())
+}
+
+/// Whether a variable is one that an earlier pass has set.
+pub(super) fn is_ours(variable: &EnvVar<'_>) -> bool {
+    variable.volume().is_some_and(is_our_volume)
+}
+
+fn refuse_set_already(container: &Container<'_>, variables: &[usize], settings: &Settings, findings: &mut Findings) {
+    for reference in variables.iter().map(|index| &settings.files[*index]).filter(|reference| !reference.overrides) {
+        let Some(name) = reference.variable() else { continue };
+        if container.env.iter().flatten().any(|there| there.name.as_str() == name && !is_ours(there)) {
+            findings.problem(format!(
+                "{}: container {} sets {name} itself: remove it there, or write override: true",
+                reference.place(),
+                container.name.as_str()
+            ));
+        }
+    }
+}
+
+/// The kubelet replaces `$(NAME)` before any program of ours runs, and does not know our variables.
+fn refuse_expansion(container: &Container<'_>, variables: &[usize], settings: &Settings, findings: &mut Findings) {
+    let commands = container.programs().filter(|program| program.is_expanded).flat_map(|program| unwrapped(program.command));
+    let of_commands = commands.map(|text| ("a command", text));
+    let of_arguments = container.args.iter().flatten().map(|text| ("its args", text));
+    let of_variables = container.env.iter().flatten().filter_map(|variable| Some(("its env", variable.value.as_ref()?)));
+    let texts: Vec<(&str, &Text<'_>)> = of_commands.chain(of_arguments).chain(of_variables).collect();
+    for name in names(variables, settings) {
+        let uses = texts.iter().find(|(_, text)| expanded(text.as_str()).any(|used| used == name));
+        if let Some((place, _)) = uses {
+            findings.problem(format!(
+                "container {}: $({name}) in {place} cannot work: the kubelet replaces it before the value is there; let the program read the variable, or set {} to file",
+                container.name.as_str(),
+                Key::EnvDelivery.annotation()
+            ));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The variables of a container: those that the kubelet reads stand first, so that `$(NAME)` of others works.
+
+use serde_json::{Value, json};
+
+use super::{Operations, borrow, container_path};
+use crate::inject::delivery::is_ours;
+use crate::inject::given::{FileVariable, Given};
+use crate::plan::EXEC_VARIABLE;
+use crate::pod::EnvVar;
+
+/// Brings the list to what it should be.
+pub(super) fn set(given: &Given<'_>, operations: &mut Operations) {
+    let there = given.consumer.container.env.as_deref();
+    let list = container_path(given.consumer.place, &["env"]);
+    let at = |index: usize| [list.clone(), vec![index.to_string()]].concat();
+    let wrapper = given.wrapper.as_ref().map(|wrapper| &wrapper.variable);
+    let mut left: Vec<&EnvVar<'_>> = there.unwrap_or_default().iter().collect();
+
+    let stands_first = left.len() >= given.variables.len() && given.variables.iter().zip(&left).all(|(wanted, there)| is_same(wanted, there));
+    let first = if stands_first { given.variables.len() } else { 0 };
+    let is_stale = |variable: &EnvVar<'_>| {
+        // A variable that the pod's author set and lets us replace: the last one of a name would hold.
+        let replaced = given.variables.iter().any(|wanted| wanted.name == variable.name.as_str());
+        let wrapper_of_old = variable.name.as_str() == EXEC_VARIABLE && !wrapper.is_some_and(|wanted| is_wrapper(wanted, variable));
+        is_ours(variable) || replaced || wrapper_of_old
+    };
+    for index in (first..left.len()).rev().filter(|index| is_stale(left[*index])).collect::<Vec<_>>() {
+        operations.remove(&borrow(&at(index)));
+        left.remove(index);
+    }
+    let missing = wrapper.filter(|_| !left.iter().any(|variable| variable.name.as_str() == EXEC_VARIABLE));
+    let front: Vec<Value> = if stands_first { Vec::new() } else { given.variables.iter().map(FileVariable::value).collect() };
+    if there.is_none() {
+        let all: Vec<Value> = front.into_iter().chain(missing.cloned()).collect();
+        if !all.is_empty() {
+            operations.add(&borrow(&list), json!(all));
+        }
+        return;
+    }
+    for (index, variable) in front.into_iter().enumerate() {
+        operations.add(&borrow(&at(index)), variable);
+    }
+    operations.append(&borrow(&list), true, missing.cloned().into_iter().collect());
+}
+
+fn is_same(wanted: &FileVariable, there: &EnvVar<'_>) -> bool {
+    let same = |key: &crate::pod::FileKey<'_>| {
+        let place = (key.volume_name.as_str(), key.path.as_str(), key.key.as_str());
+        place == (wanted.volume.as_str(), super::super::given::ENVIRONMENT_FILE, wanted.name.as_str())
+            && key.optional.unwrap_or(false) == wanted.optional
+    };
+    there.name.as_str() == wanted.name && there.file_key().is_some_and(same)
+}
+
+fn is_wrapper(wanted: &Value, there: &EnvVar<'_>) -> bool {
+    wanted["value"].as_str() == there.value.as_ref().map(crate::pod::Text::as_str)
+}
