@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -121,7 +122,7 @@ pub(crate) fn variables(environ: &[u8]) -> Vec<(String, Vec<u8>)> {
 pub(crate) struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
+    lines: mpsc::Receiver<String>,
     stderr: ChildStderr,
 }
 
@@ -129,7 +130,10 @@ impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout, stderr) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
-        Running { child, stdin, stdout, stderr }
+        let (sender, lines) = mpsc::channel();
+        // Ends with the last process that writes there; whoever waits for a line does so for a limited time.
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Running { child, stdin, lines, stderr }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -137,10 +141,9 @@ impl Running {
     }
 
     /// The next line that the program writes.
+    #[track_caller]
     pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        line.trim_end_matches('\n').to_owned()
+        self.lines.recv_timeout(PATIENCE).expect("a line of the program")
     }
 
     pub(crate) fn send(&self, signal: Signal) {
@@ -157,9 +160,9 @@ impl Running {
     pub(crate) fn end(&mut self) -> Run {
         let status = until("the end of the program", || self.child.try_wait().unwrap());
         self.close();
-        let (mut stdout, mut stderr) = (Vec::new(), String::new());
-        self.stdout.read_to_end(&mut stdout).unwrap();
+        let mut stderr = String::new();
         self.stderr.read_to_string(&mut stderr).unwrap();
+        let stdout = self.lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
         Run { status, stdout, stderr }
     }
 }
