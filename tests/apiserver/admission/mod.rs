@@ -4,6 +4,7 @@ mod acceptance;
 mod defaults;
 mod denials;
 mod fields;
+mod living;
 mod neighbours;
 
 use axum::http::Request;
@@ -88,6 +89,18 @@ impl Scene {
     /// A scene in which the API server is seen to call the webhook.
     async fn new(prefix: &str, labels: &[(&str, &str)]) -> Scene {
         let scene = Scene::unregistered(prefix, labels).await;
+        scene.cluster.register(&scene.namespace, &scene.injector, &scene.loopback).await;
+        scene.registered().await;
+        scene
+    }
+
+    /// A scene whose webhook has more lines of configuration.
+    async fn configured(prefix: &str, labels: &[(&str, &str)], config: &str) -> Scene {
+        let (cluster, loopback) = (Cluster::shared().await, Loopback::new());
+        let namespace = cluster.namespace(prefix, &[&[OPTED_IN], labels].concat()).await;
+        let injector = Injector::start(cluster, &Setup { config, ..Setup::files(&namespace, &loopback) }).await;
+        let scene = Scene { cluster, client: cluster.client().await, namespace, injector, loopback };
+        scene.injector.ready().await;
         scene.cluster.register(&scene.namespace, &scene.injector, &scene.loopback).await;
         scene.registered().await;
         scene
