@@ -69,7 +69,8 @@ fn describe(value: der::Value<'_>, depth: usize, text: &mut String) {
         describe(Reader(&plain).next().unwrap(), depth + 2, text);
         rest.into_iter().for_each(|value| describe(value, depth + 1, text));
     } else if value.tag == der::OCTET_STRING && value.content.first() == Some(&der::SEQUENCE) {
-        describe(inner.next().unwrap(), depth + 1, text);
+        // A salt may begin with the same byte by chance.
+        inner.next().into_iter().for_each(|value| describe(value, depth + 1, text));
     } else if value.tag & 0x20 != 0 {
         inner.values().for_each(|value| describe(value, depth + 1, text));
     }
