@@ -20,6 +20,8 @@ pub enum Key {
     Env,
     /// Rendered files.
     Templates,
+    /// The ConfigMap with templates of more rendered files.
+    TemplateConfigMap,
     /// Where the files appear.
     MountPath,
     /// Which containers get them.
@@ -77,13 +79,14 @@ enum Role {
     Output,
 }
 
-const TABLE: [(Key, &str, Role); 27] = [
+const TABLE: [(Key, &str, Role); 28] = [
     (Key::Vault, "vault", Role::Default),
     (Key::Secrets, "secrets", Role::Content),
     (Key::Certificates, "certificates", Role::Content),
     (Key::Keys, "keys", Role::Content),
     (Key::Env, "env", Role::Content),
     (Key::Templates, "templates", Role::Content),
+    (Key::TemplateConfigMap, "template-config-map", Role::Content),
     (Key::MountPath, "mount-path", Role::Default),
     (Key::Containers, "containers", Role::Pod),
     (Key::FileMode, "file-mode", Role::Default),

@@ -100,6 +100,14 @@ text_newtype!(
 );
 
 text_newtype!(
+    /// What the names of objects begin with. Compared, as names are, without regard to case.
+    NamePrefix,
+    "a prefix of Key Vault object names",
+    "1 to 127 letters, digits and hyphens",
+    |text| text.parse::<ObjectName>().is_ok()
+);
+
+text_newtype!(
     /// The version of an object.
     ObjectVersion,
     "a Key Vault object version",
@@ -114,6 +122,29 @@ text_newtype!(
     "names joined by single slashes, none of them . or .. or beginning with .., at most 255 bytes each and 1024 in all, no control characters",
     |text| text.len() <= 1024 && text.split('/').all(is_file_name)
 );
+
+/// What stands for the name of an object in a [`FilePattern`].
+const NAME: &str = "${name}";
+/// As long as names can be.
+const LONGEST_NAME: usize = 127;
+
+text_newtype!(
+    /// A [`FilePath`] for each of many objects.
+    FilePattern,
+    "a file pattern",
+    "a relative file path with ${name} where each secret's name goes, such as app/${name}, and no other ${…}",
+    |text| text.contains(NAME) && !text.replace(NAME, "").contains("${") && text.replace(NAME, &"n".repeat(LONGEST_NAME)).parse::<FilePath>().is_ok()
+);
+
+impl FilePattern {
+    /// The path for one object.
+    ///
+    /// # Errors
+    /// None that a checked pattern can cause; the signature is that of reading a path.
+    pub fn path(&self, name: &ObjectName) -> Result<FilePath, NameError> {
+        self.0.replace(NAME, name.as_str()).parse()
+    }
+}
 
 text_newtype!(
     /// The name of an environment variable.
@@ -181,6 +212,9 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
+    /// Every kind.
+    pub const ALL: [ObjectKind; 3] = [ObjectKind::Secret, ObjectKind::Certificate, ObjectKind::Key];
+
     /// The path segment of Key Vault's REST interface.
     #[must_use]
     pub fn collection(self) -> &'static str {

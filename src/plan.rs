@@ -3,16 +3,23 @@
 //! Travels as JSON in the environment variable [`PLAN_VARIABLE`] of the injected container. Its version changes when an older agent would
 //! misread it; an unknown field is an error, so that an agent older than its webhook says so instead of leaving something out.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Span;
-use crate::names::{AbsolutePath, FileMode, FilePath, Guid, LogLevel, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
+use crate::names::{AbsolutePath, FileMode, FilePath, FilePattern, Guid, LogLevel, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
+use crate::property::PropertyPath;
 
+mod config_map;
 mod exec;
 mod json;
+mod select;
 mod value;
 
+pub use config_map::{ConfigMapTemplates, MAX_CONFIG_MAP_TEMPLATES};
 pub use exec::{EXEC_VARIABLE, ExecPlan, OnChange, ReloadSignal, RestartPolicy};
+pub use select::{MAX_SELECTED, Select, Selector};
 pub use value::{CertificatePart, Encoding, KeyFormat, PlanTemplate, Value, Variable};
 
 /// The environment variable that carries the plan.
@@ -37,6 +44,12 @@ pub struct Plan {
     pub deadline: Span,
     /// Each object once.
     pub fetch: Vec<Fetch>,
+    /// Secrets whose names the vaults tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub select: Vec<Select>,
+    /// Templates that a ConfigMap holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapTemplates>,
     /// One per view.
     pub directories: Vec<Directory>,
     /// PEM certificates added to the built-in roots.
@@ -202,6 +215,12 @@ pub struct Directory {
     pub path: AbsolutePath,
     /// Its files, all old or all new.
     pub entries: Vec<Entry>,
+    /// A file for each secret of a selection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selected: Vec<SelectedEntry>,
+    /// The mode of files from the ConfigMap's templates; absent means that there are none here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_mode: Option<FileMode>,
 }
 
 /// One file.
@@ -214,6 +233,24 @@ pub struct Entry {
     pub mode: FileMode,
     /// What it holds.
     pub value: Value,
+}
+
+/// As many files as a selection has secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SelectedEntry {
+    /// The [`Select::id`].
+    pub select: String,
+    /// Below the directory.
+    pub file: FilePattern,
+    /// Their permission bits.
+    pub mode: FileMode,
+    /// A part of each JSON or YAML value; absent means the whole values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub property: Option<PropertyPath>,
+    /// How the stored texts become bytes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub encoding: Encoding,
 }
 
 /// Why a text is not a plan that this build can carry out.
@@ -230,24 +267,27 @@ pub enum PlanError {
     /// Two fetches with one id.
     #[error("the plan fetches id {0:?} twice")]
     DuplicateId(String),
-    /// A value expression over nothing.
-    #[error("the plan's file {file} uses id {id:?}, which it does not fetch")]
+    /// Something over nothing.
+    #[error("the plan's {user} uses id {id:?}, which it does not fetch")]
     UnknownId {
-        /// The file.
-        file: FilePath,
+        /// A file, or the ConfigMap.
+        user: String,
         /// The missing id.
         id: String,
     },
-    /// A value expression over an object of another kind.
-    #[error("the plan's file {file} takes id {id:?} for a {kind}, and it is none", kind = kind.noun())]
+    /// Something over an object of another kind.
+    #[error("the plan's {user} takes id {id:?} for a {kind}, and it is none", kind = kind.noun())]
     WrongKind {
-        /// The file.
-        file: FilePath,
+        /// A file, or the ConfigMap.
+        user: String,
         /// The id.
         id: String,
-        /// What the file takes it for.
+        /// What it is taken for.
         kind: ObjectKind,
     },
+    /// Files of a ConfigMap that the plan does not name.
+    #[error("the plan's directory {0} has files of a ConfigMap, and the plan names none")]
+    NoConfigMap(AbsolutePath),
 }
 
 impl Plan {
@@ -260,6 +300,8 @@ impl Plan {
             identity,
             deadline,
             fetch: Vec::new(),
+            select: Vec::new(),
+            config_map: None,
             directories: Vec::new(),
             extra_ca: None,
             log_level: LogLevel::Info,
@@ -280,21 +322,33 @@ impl Plan {
     }
 
     fn check_ids(&self) -> Result<(), PlanError> {
-        let mut kinds = std::collections::HashMap::new();
+        let mut kinds = HashMap::new();
         if let Some(twice) = self.fetch.iter().find(|fetch| kinds.insert(fetch.id.as_str(), fetch.kind).is_some()) {
             return Err(PlanError::DuplicateId(twice.id.clone()));
         }
-        for entry in self.directories.iter().flat_map(|directory| &directory.entries) {
-            for (id, kind) in entry.value.uses() {
-                let (file, id) = (entry.file.clone(), id.to_owned());
-                match kinds.get(id.as_str()) {
-                    None => return Err(PlanError::UnknownId { file, id }),
-                    Some(fetched) if *fetched != kind => return Err(PlanError::WrongKind { file, id, kind }),
-                    Some(_) => {}
-                }
+        let mut selections = HashSet::new();
+        if let Some(twice) = self.select.iter().find(|select| !selections.insert(select.id.as_str())) {
+            return Err(PlanError::DuplicateId(twice.id.clone()));
+        }
+        let check = |user: &dyn Fn() -> String, id: &str, kind: ObjectKind| match kinds.get(id) {
+            None => Err(PlanError::UnknownId { user: user(), id: id.to_owned() }),
+            Some(fetched) if *fetched != kind => Err(PlanError::WrongKind { user: user(), id: id.to_owned(), kind }),
+            Some(_) => Ok(()),
+        };
+        for directory in &self.directories {
+            for entry in &directory.entries {
+                entry.value.uses().into_iter().try_for_each(|(id, kind)| check(&|| format!("file {}", entry.file), id, kind))?;
+            }
+            for SelectedEntry { select: id, file, .. } in directory.selected.iter().filter(|entry| !selections.contains(entry.select.as_str())) {
+                return Err(PlanError::UnknownId { user: format!("file {file}"), id: id.clone() });
+            }
+            if directory.config_map_mode.is_some() && self.config_map.is_none() {
+                return Err(PlanError::NoConfigMap(directory.path.clone()));
             }
         }
-        Ok(())
+        self.config_map.iter().try_for_each(|templates| {
+            templates.uses().into_iter().try_for_each(|(id, kind)| check(&|| format!("ConfigMap {}", templates.name), id, kind))
+        })
     }
 
     /// Writes the plan as one line in which every `$` is `\u0024`, so that the kubelet's `$(VAR)` expansion cannot touch it.

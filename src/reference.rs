@@ -5,13 +5,14 @@
 
 mod group;
 mod long;
+mod select;
 mod short;
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::names::{ContainerName, EnvName, FileMode, FilePath, NameError, ObjectKind, ObjectName, ObjectVersion, VaultName, VaultUrl};
-use crate::plan::Encoding;
+use crate::names::{ContainerName, EnvName, FileMode, FilePath, FilePattern, NameError, ObjectKind, ObjectName, ObjectVersion, VaultName, VaultUrl};
+use crate::plan::{Encoding, Selector};
 use crate::property::PropertyPath;
 
 pub use group::{GroupFormat, Member};
@@ -49,7 +50,7 @@ pub struct Reference {
     pub label: String,
     /// What it names.
     pub target: Target,
-    /// Where it goes; `None` means a file named like the object.
+    /// Where it goes; `None` means a file named like the object, or as a selection's pattern says.
     pub destination: Option<Destination>,
     /// The file's permission bits, if the reference sets them.
     pub mode: Option<FileMode>,
@@ -85,10 +86,10 @@ pub enum Target {
     Select {
         /// The vault, if the reference names one.
         vault: Option<VaultLocator>,
-        /// What the names begin with.
-        prefix: String,
-        /// Tags that must all be there.
-        tags: Vec<(String, String)>,
+        /// Which.
+        selector: Selector,
+        /// Where each goes.
+        file: FilePattern,
     },
     /// Several secrets in one file.
     Group {
@@ -104,13 +105,12 @@ impl Target {
     #[must_use]
     pub fn needs_default_vault(&self) -> bool {
         match self {
-            Target::Object { vault, .. } => vault.is_none(),
+            Target::Object { vault, .. } | Target::Select { vault, .. } => vault.is_none(),
             Target::Group { members, .. } => members.iter().any(|member| member.object.vault.is_none()),
-            Target::Select { .. } => false,
         }
     }
 
-    /// How many objects it names.
+    /// How many objects or selections it names.
     #[must_use]
     pub fn count(&self) -> usize {
         if let Target::Group { members, .. } = self { members.len() } else { 1 }

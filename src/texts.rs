@@ -101,11 +101,28 @@ impl FromStr for SecretName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<SecretName, NameError> {
-        if text.len() <= 253 && text.split('.').all(|label| !label.is_empty() && is_dns_label(label)) {
-            return Ok(SecretName(text.to_owned()));
-        }
-        Err(NameError::new("the name of a Kubernetes Secret", text, "lower-case letters, digits, hyphens and dots"))
+        object_name("the name of a Kubernetes Secret", text).map(SecretName)
     }
+}
+
+/// The name of a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigMapName(pub String);
+
+impl FromStr for ConfigMapName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<ConfigMapName, NameError> {
+        object_name("the name of a ConfigMap", text).map(ConfigMapName)
+    }
+}
+
+/// A DNS subdomain, as most objects of Kubernetes are named.
+fn object_name(kind: &'static str, text: &str) -> Result<String, NameError> {
+    if text.len() <= 253 && text.split('.').all(|label| !label.is_empty() && is_dns_label(label)) {
+        return Ok(text.to_owned());
+    }
+    Err(NameError::new(kind, text, "lower-case letters, digits, hyphens and dots"))
 }
 
 /// The reference of a container image.

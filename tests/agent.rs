@@ -3,12 +3,17 @@
 
 #[path = "agent/certificates.rs"]
 mod certificates;
+#[path = "agent/config_map.rs"]
+mod config_map;
 #[path = "agent/faults.rs"]
 mod faults;
 #[path = "agent/files.rs"]
 mod files;
 #[path = "agent/identities.rs"]
 mod identities;
+#[cfg(feature = "webhook")]
+#[path = "agent/journey.rs"]
+mod journey;
 #[path = "agent/network.rs"]
 mod network;
 #[path = "agent/templates.rs"]
@@ -17,7 +22,12 @@ mod templates;
 mod objects;
 #[path = "agent/refusals.rs"]
 mod refusals;
+#[path = "agent/selection.rs"]
+mod selection;
 #[path = "agent/token_proxy.rs"]
 mod token_proxy;
+#[cfg(feature = "webhook")]
+#[path = "support/core.rs"]
+mod webhook_core;
 #[path = "agent/world.rs"]
 mod world;

@@ -104,6 +104,7 @@ fn asking() -> impl Strategy<Value = Map<String, Value>> {
         "a=payments/x, b/c=payments/y",
         "- {name: x, vault: payments, optional: true}\n- {name: y, vault: payments, file: \"$(HOME)/~\", property: '\"$\".a', encoding: hex}\n",
         "- {name: x, vault: payments, mode: 0444}\n- payments/x@00000000000000000000000000000001=\n",
+        "- payments/a\n- {select: {prefix: app-, tags: {\"$(HOME)\": \"a b\"}}, vault: payments, file: \"x/${name}\", property: a, containers: [api]}\n- {select: {prefix: App-}, file: \"${name}\", optional: true}\n",
         "db-password",
     ]);
     let rest: Vec<(&str, &str)> = vec![
@@ -124,6 +125,7 @@ fn asking() -> impl Strategy<Value = Map<String, Value>> {
         ("agent-log-level", "debug"),
         ("refresh", "off"),
         ("templates", "app.env: P=${ secret(\"payments/p\") | shell } $(HOME)\nx/y: ${ certificate(\"payments/c\").crt }\n"),
+        ("template-config-map", "app.templates"),
         ("inject", "true"),
         ("status", "forged"),
         ("warnings", "forged"),

@@ -1,14 +1,17 @@
 //! The agent in a workload's pod: reads the plan, fetches, writes, ends; or stands before a container's program.
 
 mod arguments;
+mod config_map;
 mod directory;
 mod exec;
+mod expansion;
 mod log;
 mod place;
 mod program;
 mod report;
 mod termination;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
@@ -21,9 +24,10 @@ use tokio::time::Instant;
 use crate::fetch::{self, Problem, label};
 use crate::format::{self, Rendered, Values};
 use crate::plan::{self, Plan};
-use crate::vault::{Class, Client, Failure, HttpsNetwork, ProxyVariables, Resolver, Retry};
+use crate::vault::{Class, Client, Failure, HttpsNetwork, Network, ProxyVariables, Resolver, Retry};
 use arguments::Command;
 use directory::{File, Staged};
+use expansion::Found;
 use place::Places;
 
 /// Longer ones are as good as none, and clocks overflow.
@@ -112,12 +116,13 @@ fn prepare(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Res
 /// All values arrive and are rendered before the first file is written.
 async fn carry_out(plan: &Plan, network: HttpsNetwork) -> Result<(), Vec<Problem>> {
     let start = Instant::now();
-    tracing::info!("objects to read: {}, directories to write: {}", plan.fetch.len(), plan.directories.len());
     copy_program(plan).map_err(|problem| vec![problem])?;
     let retry = Retry::new(start + plan.deadline.get().min(LONGEST_DEADLINE), fastrand::f64);
     let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
+    let plan = complete(plan, &client, &retry).await?;
+    tracing::info!("objects to read: {}, directories to write: {}", plan.fetch.len(), plan.directories.len());
     let values = fetch::fetch(&client, &plan.fetch, &retry).await?;
-    let views = render(plan, &values)?;
+    let views = render(&plan, &values)?;
     write(&views).map_err(|problem| vec![problem])?;
     tracing::info!("done in {} ms", start.elapsed().as_millis());
     Ok(())
@@ -127,6 +132,30 @@ fn copy_program(plan: &Plan) -> Result<(), Problem> {
     let Some(directory) = &plan.program else { return Ok(()) };
     let copied = program::copy(Path::new("/proc/self/exe"), Path::new(directory.as_str()));
     copied.map_err(|error| Problem { object: directory.to_string(), failure: Failure::new(Class::Volume, error.to_string()) })
+}
+
+/// The plan with everything in it that was unknown when it was made.
+async fn complete<'p, N: Network>(plan: &'p Plan, client: &Client<'_, N>, retry: &Retry) -> Result<Cow<'p, Plan>, Vec<Problem>> {
+    if plan.select.is_empty() && plan.config_map.is_none() {
+        return Ok(Cow::Borrowed(plan));
+    }
+    let mut found = Found::default();
+    if let Some(templates) = &plan.config_map {
+        let object = format!("ConfigMap {}", templates.name);
+        let read = retry.clone().run(&object, async || config_map::read(templates)).await;
+        found.templates = read.map_err(|failure| vec![Problem { object, failure }])?;
+    }
+    match fetch::select(client, &plan.select, retry).await {
+        Ok(selected) => found.selected = selected,
+        Err(mut problems) => {
+            // The vault answers: whoever mends the selection should know at once what else there is to mend.
+            if problems.iter().all(|problem| matches!(problem.failure.class, Class::Rbac | Class::NotFound | Class::Format)) {
+                problems.extend(fetch::fetch(client, &plan.fetch, retry).await.err().unwrap_or_default());
+            }
+            return Err(problems);
+        }
+    }
+    expansion::expand(plan.clone(), found).map(Cow::Owned)
 }
 
 /// A directory and the files that it will hold.

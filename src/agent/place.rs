@@ -43,8 +43,9 @@ impl Places {
             Identity::ServicePrincipal { directory, .. } => Some(directory),
             Identity::ManagedIdentity { .. } | Identity::PodIdentity { .. } => None,
         };
+        let config_map_path = plan.config_map.as_mut().map(|templates| &mut templates.path);
         let directories = plan.directories.iter_mut().map(|directory| &mut directory.path);
-        for path in identity_path.into_iter().chain(directories).chain(&mut plan.program) {
+        for path in identity_path.into_iter().chain(config_map_path).chain(directories).chain(&mut plan.program) {
             *path = self.place(path)?;
         }
         Ok(plan)

@@ -2,6 +2,7 @@
 
 mod gate;
 mod pace;
+mod selection;
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -14,6 +15,7 @@ use crate::names::VaultUrl;
 use crate::plan::{Fetch, Object};
 use crate::vault::{Class, Client, Failure, Network, Retry};
 use gate::Gate;
+pub use selection::select;
 
 /// How one object could not be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,19 +47,24 @@ pub async fn fetch<'p, N: Network>(client: &Client<'_, N>, objects: &'p [Fetch],
 }
 
 async fn read<N: Network>(client: &Client<'_, N>, Fetch { kind, object, .. }: &Fetch, gate: &Gate, retry: Retry) -> Result<format::Object, Failure> {
-    let attempt = async || {
-        let pass = gate.enter().await;
-        let result = gate.learn(client.read(*kind, object).await, Instant::now());
-        drop(pass);
-        result
-    };
-    let stored = retry.run(&label(object), attempt).await.map_err(|failure| gate.explain(failure))?;
+    let stored = through(gate, retry, &label(object), async || client.read(*kind, object).await).await?;
     tracing::info!("{}: read", label(object));
     let read = format::Object::read(stored).map_err(|error| Failure::new(Class::Format, error.to_string()))?;
     if let format::Object::Certificate(certificate) = &read {
         tell(object, certificate);
     }
     Ok(read)
+}
+
+/// Asks a vault until something comes of it, in its turn.
+async fn through<T>(gate: &Gate, retry: Retry, subject: &str, mut ask: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let attempt = async || {
+        let pass = gate.enter().await;
+        let result = gate.learn(ask().await, Instant::now());
+        drop(pass);
+        result
+    };
+    retry.run(subject, attempt).await.map_err(|failure| gate.explain(failure))
 }
 
 fn tell(object: &Object, certificate: &format::Certificate) {

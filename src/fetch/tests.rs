@@ -4,6 +4,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 
 use super::*;
+use crate::names::ObjectName;
 use crate::plan::{Identity, PlanCloud};
 use crate::vault::{Kind, Request, Response, TransportError};
 
@@ -177,4 +178,102 @@ async fn a_vault_that_stays_down_is_tried_until_the_deadline() {
     let problems = run(&vault, &objects(&["a"]), Duration::from_secs(10)).await.unwrap_err();
     assert_eq!(problems, ["p/a: the connection to p broke: gone (tried 6 times until the deadline)"]);
     assert!(start.elapsed() <= Duration::from_secs(10));
+}
+
+// === selections ===
+
+/// A vault whose list has this many secrets, 25 to a page, with empty pages between them.
+struct Lists {
+    count: usize,
+    /// Answers of this many requests, then 200.
+    throttled: Cell<u32>,
+    pages: Cell<usize>,
+    /// The list never ends.
+    endless: bool,
+}
+
+impl Network for &Lists {
+    async fn send(&self, request: Request<'_>) -> Result<Response, TransportError> {
+        let answer = |status, body: String| Ok(Response { status, headers: HeaderMap::new(), body: body.into(), cut: None, server: "p".into() });
+        if matches!(request.kind, Kind::Metadata) {
+            return answer(200, r#"{"access_token":"T"}"#.to_owned());
+        }
+        if let Some(left) = self.throttled.get().checked_sub(1) {
+            self.throttled.set(left);
+            return answer(429, String::new());
+        }
+        self.pages.set(self.pages.get() + 1);
+        let start: usize = request.url.split_once("$skiptoken=").map_or(0, |(_, start)| start.parse().unwrap());
+        let item = |n: usize| {
+            let enabled = n % 10 != 3;
+            format!(
+                r#"{{"id":"https://p.vault.azure.net/secrets/s-{n}","attributes":{{"enabled":{enabled}}},"managed":{},"tags":{{"n":"{n}"}}}}"#,
+                n % 10 == 4
+            )
+        };
+        let is_empty = start % 2 == 1;
+        let items: Vec<String> = (start / 2 * 25..self.count.min((start / 2 + 1) * 25)).filter(|_| !is_empty).map(item).collect();
+        let more = self.endless || (start / 2 + 1) * 25 < self.count || (is_empty && start / 2 * 25 < self.count);
+        let next = if more { format!(r#""https://p.vault.azure.net:443/secrets?$skiptoken={}""#, start + 1) } else { "null".to_owned() };
+        answer(200, format!(r#"{{"value":[{}],"nextLink":{next}}}"#, items.join(",")))
+    }
+}
+
+async fn list(lists: &Lists, selectors: &[&str]) -> Result<Vec<String>, Vec<String>> {
+    let cloud = PlanCloud {
+        authority_host: "https://login.microsoftonline.com".to_owned(),
+        resource: "https://vault.azure.net".to_owned(),
+        verify_challenge: true,
+        allowed_vault_hosts: Vec::new(),
+    };
+    let identity = Identity::PodIdentity { client_id: None, endpoint: Some("http://127.0.0.1:1".to_owned()) };
+    let retry = Retry::new(Instant::now() + Duration::from_secs(60), || 0.5);
+    let client = Client::new(lists, &cloud, &identity, retry.clone());
+    let selection = |(id, text): (usize, &&str)| {
+        let selector = serde_json::from_str(text.trim_end_matches('?')).unwrap();
+        crate::plan::Select { id: id.to_string(), vault: "https://p.vault.azure.net".parse().unwrap(), selector, optional: text.ends_with('?') }
+    };
+    let selections: Vec<_> = selectors.iter().enumerate().map(selection).collect();
+    let words = |names: &Vec<ObjectName>| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    match select(&client, &selections, &retry).await {
+        Ok(names) => Ok(names.iter().map(words).collect()),
+        Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn lists(count: usize) -> Lists {
+    Lists { count, throttled: Cell::new(0), pages: Cell::new(0), endless: false }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_page_is_read_once_for_all_selections_and_what_cannot_be_given_is_left_out() {
+    let vault = lists(60);
+    let names = list(&vault, &[r#"{"prefix":"S-5"}"#, r#"{"tags":{"n":"7"}}"#, r#"{"prefix":"x"}?"#]).await.unwrap();
+    assert_eq!(names, ["s-5 s-50 s-51 s-52 s-55 s-56 s-57 s-58 s-59", "s-7", ""]);
+    assert_eq!(vault.pages.get(), 5, "three pages, and an empty one after each but the last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn none_and_too_many_are_problems_that_name_the_pattern() {
+    assert_eq!(list(&lists(60), &[r#"{"prefix":"x-"}"#]).await.unwrap_err(), ["p/x-*: no secret of the vault matches"]);
+    let most = list(&lists(126), &[r#"{"prefix":"s-"}"#]).await.unwrap();
+    assert_eq!(most[0].split(' ').count(), 100, "126 but for those that are disabled or of certificates");
+    let too_many = "p/s-*: 101 secrets match, and a selection gives at most 100: narrow its prefix or tags, or split it in two";
+    assert_eq!(list(&lists(127), &[r#"{"prefix":"s-"}"#]).await.unwrap_err(), [too_many]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_page_is_asked_for_again() {
+    let vault = Lists { throttled: Cell::new(3), ..lists(30) };
+    assert_eq!(list(&vault, &[r#"{"prefix":"s-2"}"#]).await.unwrap(), ["s-2 s-20 s-21 s-22 s-25 s-26 s-27 s-28 s-29"]);
+    assert_eq!(vault.pages.get(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_an_end_is_given_up() {
+    let vault = Lists { endless: true, ..lists(10) };
+    let problems = list(&vault, &[r#"{"prefix":"s-1"}"#, r#"{"prefix":"s-2"}"#]).await.unwrap_err();
+    let why = "the vault's list of secrets has no end after 400 pages (10000 secrets): name each secret";
+    assert_eq!(problems, [format!("p/s-1*: {why}"), format!("p/s-2*: {why}")]);
+    assert_eq!(vault.pages.get(), 400);
 }

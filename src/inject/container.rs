@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::config_map;
 use super::planning::{self, Planned};
 use super::reserved::{AGENT, POD_VOLUME, PROGRAM_VOLUME, REFRESHER};
 use super::resources::{PROGRAM_MEBIBYTES, volume_mebibytes};
@@ -110,10 +111,11 @@ fn mounts(frame: &Frame<'_>) -> Vec<Value> {
     let views = frame.plan.directories.iter().map(|(volume, path)| json!({ "name": volume, "mountPath": path }));
     let program = frame.copies().then(|| json!({ "name": PROGRAM_VOLUME, "mountPath": planning::PROGRAM }));
     let pod = frame.settings.refresh.map(|_| json!({ "name": POD_VOLUME, "mountPath": planning::POD, "readOnly": true }));
-    views.chain(program).chain(pod).chain(frame.plan.credential.mount()).collect()
+    let templates = frame.plan.config_map.as_ref().map(|_| config_map::mount());
+    views.chain(program).chain(pod).chain(frame.plan.credential.mount()).chain(templates).collect()
 }
 
-/// One memory volume for each view, what wrapped containers start, what the sidecar is told, and what the agent signs in with.
+/// One memory volume for each view, what wrapped containers start, what the sidecar is told, what the agent signs in with, and what it renders.
 pub(super) fn volumes(frame: &Frame<'_>) -> Vec<Value> {
     let memory = |name: &str, mebibytes: u64| json!({ "name": name, "emptyDir": { "medium": "Memory", "sizeLimit": format!("{mebibytes}Mi") } });
     let views = frame.views.views.iter().map(|view| memory(&view.volume(), volume_mebibytes(view.file_count)));
@@ -133,5 +135,6 @@ pub(super) fn volumes(frame: &Frame<'_>) -> Vec<Value> {
         let item = json!({ "path": planning::REFRESH_NOW, "fieldRef": { "fieldPath": path } });
         json!({ "name": POD_VOLUME, "downwardAPI": { "items": [item] } })
     });
-    views.chain(program).chain(pod).chain(frame.plan.credential.volume()).collect()
+    let templates = frame.plan.config_map.as_ref().map(config_map::volume);
+    views.chain(program).chain(pod).chain(frame.plan.credential.volume()).chain(templates).collect()
 }

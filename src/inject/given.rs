@@ -115,7 +115,7 @@ fn of<'p>(pod: &'p PodView<'p>, consumer: Consumer<'p>, settings: &Settings, vie
 fn variables(view: &View<'_>, settings: &Settings) -> Vec<FileVariable> {
     let variable = |index: &usize| {
         let reference = &settings.files[*index];
-        let optional = reference.objects.first().is_some_and(|source| source.object.optional);
+        let optional = reference.objects().first().is_some_and(|source| source.object.optional);
         Some(FileVariable { name: reference.variable()?.to_owned(), volume: view.volume(), optional })
     };
     view.files.iter().filter_map(variable).collect()

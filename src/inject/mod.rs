@@ -4,6 +4,7 @@
 //! pass; what an earlier pass left is recognised by `ours` and only the difference is emitted.
 
 mod available;
+mod config_map;
 mod container;
 mod credential;
 mod delivery;
@@ -206,7 +207,7 @@ fn idle_warnings(annotations: &Annotations<'_>) -> Vec<String> {
     }
     let verb = if idle.len() == 1 { "asks" } else { "ask" };
     vec![format!(
-        "nothing is injected: {} {verb} for no object; add {} (or certificates, keys, env, templates)",
+        "nothing is injected: {} {verb} for no object; add {} (or certificates, keys, env, templates, template-config-map)",
         idle.join(", "),
         Key::Secrets.annotation()
     )]

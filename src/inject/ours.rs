@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::findings::Findings;
-use super::reserved::{POD_VOLUME, PRINCIPAL_VOLUME, PROGRAM_VOLUME, TOKEN_VOLUME, is_our_container, is_our_volume, is_view};
+use super::reserved::{POD_VOLUME, PRINCIPAL_VOLUME, PROGRAM_VOLUME, TEMPLATES_VOLUME, TOKEN_VOLUME, is_our_container, is_our_volume, is_view};
 use super::views::{Place, containers};
 use crate::annotations::Key;
 use crate::plan::PLAN_VARIABLE;
@@ -124,11 +124,13 @@ fn is_volume_shape(name: &str, volume: &Value) -> bool {
         POD_VOLUME => volume["downwardAPI"]["items"].is_array(),
         PROGRAM_VOLUME if volume["image"].is_object() => volume["image"]["reference"].is_string(),
         PRINCIPAL_VOLUME => volume["secret"]["secretName"].is_string() && volume["secret"]["items"].is_array(),
+        // All keys, under their own names.
+        TEMPLATES_VOLUME => volume["configMap"]["name"].is_string() && volume["configMap"]["items"].is_null(),
         _ => volume["emptyDir"]["medium"] == "Memory" && volume["emptyDir"]["sizeLimit"].is_string(),
     }
 }
 
-/// What the agent signs in with, and what it is told of the pod, is mounted in no container but ours.
+/// What the agent signs in with, what it renders, and what it is told of the pod, is mounted in no container but ours.
 fn is_mount_shape(mount: &VolumeMount<'_>) -> bool {
     let name = mount.name.as_str();
     (is_view(name) || name == PROGRAM_VOLUME) && mount.read_only == Some(true) && mount.sub_path.is_none() && mount.sub_path_expr.is_none()

@@ -1,15 +1,19 @@
 //! From settings and views to the plan that the agent carries out.
 
+use super::config_map;
 use super::credential::Credential;
 use super::findings::Findings;
 use super::given::ENVIRONMENT_FILE;
 use super::identity::SignIn;
-use super::settings::{Content, FileReference, Settings};
+use super::settings::{Content, FileReference, Gives, Selected, Settings};
 use super::views::{Family, View, Views};
 use crate::config::Config;
 use crate::names::{AbsolutePath, FileMode, FilePath, ObjectKind, VaultUrl};
-use crate::plan::{Directory, Entry, Fetch, MAX_ENTRIES, MAX_PLAN_BYTES, Object, Plan, PlanCloud, PlanTemplate, Refresh, Value, Variable};
-use crate::texts::BindingName;
+use crate::plan::{
+    ConfigMapTemplates, Directory, Entry, Fetch, MAX_ENTRIES, MAX_PLAN_BYTES, Object, Plan, PlanCloud, PlanTemplate, Refresh, Select, SelectedEntry,
+    Value, Variable,
+};
+use crate::texts::{BindingName, ConfigMapName};
 
 /// A plan with everything that is derived from it.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(super) struct Planned {
     pub(super) credential: Credential,
     /// The value of the label for AAD pod identity.
     pub(super) binding: Option<BindingName>,
+    /// The ConfigMap whose templates the agent renders.
+    pub(super) config_map: Option<ConfigMapName>,
 }
 
 /// Where the agent leaves its program for containers that are wrapped.
@@ -53,7 +59,7 @@ pub(super) fn plan(planning: &Planning<'_>, sign_in: Option<SignIn>, findings: &
         too_long(settings, &format!("{entries} files"), &format!("{MAX_ENTRIES}"), findings);
         return None;
     }
-    let texts: usize = views.views.iter().flat_map(|view| &view.files).flat_map(|file| &settings.files[*file].files).map(length).sum();
+    let texts: usize = views.views.iter().flat_map(|view| &view.files).flat_map(|file| settings.files[*file].files()).map(length).sum();
     if texts > MAX_PLAN_BYTES {
         too_long(settings, &format!("{texts} bytes"), &format!("{MAX_PLAN_BYTES}"), findings);
         return None;
@@ -65,13 +71,12 @@ pub(super) fn plan(planning: &Planning<'_>, sign_in: Option<SignIn>, findings: &
     plan.program = if *copies { Some(PROGRAM.parse().ok()?) } else { None };
     plan.refresh = refresh(settings)?;
     let ids = fetches(settings, views, &mut plan);
+    let config_map = config_map(settings, views);
+    if let Some(name) = config_map {
+        plan.config_map = Some(templates(name, settings, &ids, findings)?);
+    }
     for view in &views.views {
-        let entries = match view.family {
-            Family::Files => view.files.iter().flat_map(|file| entries_of(&settings.files[*file], &ids[*file], settings, view.mode)).collect(),
-            Family::Exec => view.files.iter().flat_map(|file| variables_of(&settings.files[*file], &ids[*file], view.mode)).collect(),
-            Family::Environment => vec![environment(view, settings, &ids)?],
-        };
-        plan.directories.push(Directory { path: view.agent_path().parse::<AbsolutePath>().ok()?, entries });
+        plan.directories.push(directory(view, settings, &ids)?);
     }
     let json = plan.to_json().ok()?;
     if json.len() > MAX_PLAN_BYTES {
@@ -84,6 +89,7 @@ pub(super) fn plan(planning: &Planning<'_>, sign_in: Option<SignIn>, findings: &
         objects: objects(&plan),
         credential,
         binding,
+        config_map: config_map.cloned(),
     })
 }
 
@@ -107,7 +113,7 @@ fn cloud(settings: &Settings, config: &Config) -> PlanCloud {
     // The agent knows the resource's domain only; the suffix of a private cloud may be another.
     let is_outside = |vault: &VaultUrl| !vault.host().strip_suffix(domain).is_some_and(|name| name.ends_with('.'));
     let is_named = |vault: &VaultUrl| !cloud.is_vault(vault) || (cloud.verify_challenge && is_outside(vault));
-    let vaults = settings.files.iter().flat_map(|file| &file.objects).map(|source| &source.object.vault);
+    let vaults = settings.files.iter().flat_map(FileReference::vaults);
     let mut allowed: Vec<String> = vaults.filter(|vault| is_named(vault)).map(VaultUrl::authority).collect();
     allowed.sort();
     allowed.dedup();
@@ -119,12 +125,16 @@ fn cloud(settings: &Settings, config: &Config) -> PlanCloud {
     }
 }
 
-/// Adds each object once and says, for each reference, which fetches it is made of.
+/// Adds each object and each selection once and says, for each reference, which fetches it is made of, or which selection.
 fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<Vec<String>> {
     let is_given = |index: usize| views.views.iter().any(|view| view.gives(index));
     let mut ids = vec![Vec::new(); settings.files.len()];
     for (index, file) in settings.files.iter().enumerate().filter(|(index, _)| is_given(*index)) {
-        ids[index] = file.objects.iter().map(|source| fetch(plan, source.kind, source.object.clone())).collect();
+        ids[index] = match &file.gives {
+            Gives::Files { objects, .. } => objects.iter().map(|source| fetch(plan, source.kind, source.object.clone())).collect(),
+            Gives::Selected(selected) => vec![select(plan, selected)],
+            Gives::ConfigMap(_) => Vec::new(),
+        };
     }
     ids
 }
@@ -148,20 +158,71 @@ fn fetch(plan: &mut Plan, kind: ObjectKind, object: Object) -> String {
     id
 }
 
-fn entries_of<'f>(file: &'f FileReference, ids: &'f [String], settings: &'f Settings, mode: FileMode) -> impl Iterator<Item = Entry> + 'f {
-    let mode = file.mode.or(settings.file_mode).unwrap_or(mode);
-    file.files.iter().map(move |(path, content)| Entry { file: path.clone(), mode, value: value(content, file, ids) })
+/// The id of a selection.
+fn select(plan: &mut Plan, Selected { vault, selector, optional, .. }: &Selected) -> String {
+    if let Some(known) = plan.select.iter_mut().find(|known| known.vault == *vault && known.selector == *selector) {
+        known.optional &= optional;
+        return known.id.clone();
+    }
+    let id = plan.select.len().to_string();
+    plan.select.push(Select { id: id.clone(), vault: vault.clone(), selector: selector.clone(), optional: *optional });
+    id
 }
 
-/// A variable is its own file, whatever mode files have.
-fn variables_of<'f>(file: &'f FileReference, ids: &'f [String], mode: FileMode) -> impl Iterator<Item = Entry> + 'f {
-    file.files.iter().map(move |(path, content)| Entry { file: path.clone(), mode, value: value(content, file, ids) })
+/// The ConfigMap, if a container is given its files.
+fn config_map<'s>(settings: &'s Settings, views: &Views<'_>) -> Option<&'s ConfigMapName> {
+    let given = settings.files.iter().enumerate().filter(|(index, _)| views.views.iter().any(|view| view.gives(*index)));
+    given.into_iter().find_map(|(_, file)| if let Gives::ConfigMap(name) = &file.gives { Some(name) } else { None })
+}
+
+/// What the templates of a ConfigMap may name: all that the pod's references name, as they are written.
+fn templates(ConfigMapName(name): &ConfigMapName, settings: &Settings, ids: &[Vec<String>], findings: &mut Findings) -> Option<ConfigMapTemplates> {
+    let mut templates = ConfigMapTemplates::new(name.clone(), config_map::DIRECTORY.parse().ok()?);
+    for (file, ids) in settings.files.iter().zip(ids) {
+        for (source, id) in file.objects().iter().zip(ids) {
+            let Some(declared) = &source.declared else { continue };
+            if templates.objects(source.kind).get(declared).is_some_and(|known| known != id) {
+                findings.problem(format!(
+                    "{}: templates of ConfigMap {name} could not tell two vaults apart, whose names both begin with {:?}: name one of them by its name alone",
+                    file.place(),
+                    source.object.vault.name()
+                ));
+            }
+            templates.declare(source.kind, declared.clone(), id.clone());
+        }
+    }
+    Some(templates)
+}
+
+fn directory(view: &View<'_>, settings: &Settings, ids: &[Vec<String>]) -> Option<Directory> {
+    let path = view.agent_path().parse::<AbsolutePath>().ok()?;
+    let mut directory = Directory { path, entries: Vec::new(), selected: Vec::new(), config_map_mode: None };
+    if view.family == Family::Environment {
+        directory.entries.push(environment(view, settings, ids)?);
+        return Some(directory);
+    }
+    for (file, ids) in view.files.iter().map(|index| (&settings.files[*index], &ids[*index])) {
+        // A variable's file has the mode of its view, whatever mode files have.
+        let mode = file.mode.or(settings.file_mode).filter(|_| view.family == Family::Files).unwrap_or(view.mode);
+        match &file.gives {
+            Gives::Files { files, .. } => {
+                directory.entries.extend(files.iter().map(|(path, content)| Entry { file: path.clone(), mode, value: value(content, file, ids) }));
+            }
+            Gives::Selected(selected) => directory.selected.extend(ids.iter().map(|id| selected_entry(id, selected, mode))),
+            Gives::ConfigMap(_) => directory.config_map_mode = Some(mode),
+        }
+    }
+    Some(directory)
+}
+
+fn selected_entry(id: &str, Selected { file, property, encoding, .. }: &Selected, mode: FileMode) -> SelectedEntry {
+    SelectedEntry { select: id.to_owned(), file: file.clone(), mode, property: property.clone(), encoding: *encoding }
 }
 
 /// All variables in the one file that the kubelet reads.
 fn environment(view: &View<'_>, settings: &Settings, ids: &[Vec<String>]) -> Option<Entry> {
     let variable = |index: &usize| {
-        let (name, content) = settings.files[*index].files.first()?;
+        let (name, content) = settings.files[*index].files().first()?;
         let Content::Secret(property, encoding) = content else { return None };
         let object = ids[*index].first()?.clone();
         Some(Variable { name: name.as_str().parse().ok()?, object, property: property.clone(), encoding: *encoding })
@@ -184,7 +245,7 @@ fn value(content: &Content, file: &FileReference, ids: &[String]) -> Value {
         Content::Key(format) => Value::Key { id, format: *format },
         Content::Template(text, names) => {
             let mut template = PlanTemplate { text: text.clone(), ..PlanTemplate::default() };
-            for ((name, id), source) in names.iter().zip(ids).zip(&file.objects) {
+            for ((name, id), source) in names.iter().zip(ids).zip(file.objects()) {
                 template.name(source.kind, name.clone(), id.clone());
             }
             Value::Template(template)
@@ -197,7 +258,8 @@ fn objects(plan: &Plan) -> String {
         let version = fetch.object.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
         format!("{}/{}/{}{version}", fetch.object.vault, fetch.kind.collection(), fetch.object.name)
     };
-    plan.fetch.iter().map(address).collect::<Vec<_>>().join(" ")
+    let pattern = |select: &Select| format!("{}/{}/{}", select.vault, ObjectKind::Secret.collection(), select.selector);
+    plan.fetch.iter().map(address).chain(plan.select.iter().map(pattern)).collect::<Vec<_>>().join(" ")
 }
 
 /// The first eight hexadecimal digits of SHA-256: enough to tell plans apart.

@@ -8,6 +8,8 @@ pub const REFRESHER: &str = "keyvault-agent-watch";
 pub(super) const TOKEN_VOLUME: &str = "keyvault-token";
 /// The volume with a service principal's Secret.
 pub(super) const PRINCIPAL_VOLUME: &str = "keyvault-principal";
+/// The volume with a ConfigMap's templates.
+pub(super) const TEMPLATES_VOLUME: &str = "keyvault-templates";
 /// The volume with the agent's program, for containers that are wrapped.
 pub(super) const PROGRAM_VOLUME: &str = "keyvault-program";
 /// The volume with what the kubelet tells the sidecar of the pod.
@@ -39,7 +41,7 @@ pub(super) fn is_our_container(name: &str) -> bool {
 
 /// Whether a volume name is reserved for us.
 pub(super) fn is_our_volume(name: &str) -> bool {
-    [TOKEN_VOLUME, PRINCIPAL_VOLUME, PROGRAM_VOLUME, POD_VOLUME].contains(&name) || is_view(name)
+    [TOKEN_VOLUME, PRINCIPAL_VOLUME, TEMPLATES_VOLUME, PROGRAM_VOLUME, POD_VOLUME].contains(&name) || is_view(name)
 }
 
 /// Whether a volume name is that of a view.

@@ -1,22 +1,23 @@
 //! What a pod asks for, read from every source; all problems are found, none stops the reading.
 
 use super::available::{Feature, require};
+use super::config_map;
 use super::findings::Findings;
 use super::sources::Sources;
 use super::templates::{self, TemplateFile, TemplateObject};
 use crate::annotations::Key;
 use crate::config::{Config, Deadline, MountPath, Refresh, Resources};
 use crate::duration::Span;
-use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, LogLevel, NameError, ObjectKind, VaultUrl};
-use crate::plan::{CertificatePart, Encoding, KeyFormat, MAX_ENTRIES, Object, OnChange};
+use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, FilePattern, LogLevel, NameError, ObjectKind, VaultUrl};
+use crate::plan::{CertificatePart, Encoding, KeyFormat, MAX_CONFIG_MAP_TEMPLATES, MAX_ENTRIES, MAX_SELECTED, Object, OnChange, Selector};
 use crate::property::PropertyPath;
 use crate::reference::{self, Destination, Format, Grammar, GroupFormat, Member, NamedObject, Reference, Target, VaultLocator};
-use crate::texts::{EnvDelivery, Image, Port, Reaction, Spread};
+use crate::texts::{ConfigMapName, EnvDelivery, Image, Port, Reaction, Spread};
 
 /// The answers to every question that annotations can put, but for the identity.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// One for each reference, in the order of the annotations.
+    /// One for each reference, template and ConfigMap of templates, in the order of the annotations.
     pub(super) files: Vec<FileReference>,
     pub(super) mount_path: AbsolutePath,
     pub(super) containers: Option<Vec<ContainerName>>,
@@ -37,21 +38,44 @@ pub(super) struct Settings {
     pub(super) metrics_port: Option<u16>,
 }
 
-/// A reference or template with its vaults' addresses and its files settled.
+/// A reference, template or ConfigMap of templates with its vaults' addresses settled.
 #[derive(Debug)]
 pub(super) struct FileReference {
     /// The annotation it stands in.
     pub(super) key: Key,
     /// Where in the annotation, in words.
     pub(super) label: String,
-    /// What it is made of: the reference's object, and the secret of a PFX's password; or all that a template names.
-    pub(super) objects: Vec<ObjectSource>,
-    /// More than one for the folder of a certificate.
-    pub(super) files: Vec<(FilePath, Content)>,
+    pub(super) gives: Gives,
     pub(super) mode: Option<FileMode>,
     pub(super) containers: Option<Vec<ContainerName>>,
     /// Whether a variable that the container sets itself may be replaced.
     pub(super) overrides: bool,
+}
+
+/// What becomes of a reference.
+#[derive(Debug)]
+pub(super) enum Gives {
+    /// Files that are known now: more than one for the folder of a certificate.
+    Files {
+        /// What they are made of: the reference's object, and the secret of a PFX's password; or all that a template names.
+        objects: Vec<ObjectSource>,
+        files: Vec<(FilePath, Content)>,
+    },
+    /// A file for each secret that the vault turns out to have.
+    Selected(Selected),
+    /// A file for each key that the ConfigMap turns out to have.
+    ConfigMap(ConfigMapName),
+}
+
+/// A selection with its vault's address settled.
+#[derive(Debug)]
+pub(super) struct Selected {
+    pub(super) vault: VaultUrl,
+    pub(super) selector: Selector,
+    pub(super) optional: bool,
+    pub(super) file: FilePattern,
+    pub(super) property: Option<PropertyPath>,
+    pub(super) encoding: Encoding,
 }
 
 /// An object with its vault's address settled.
@@ -59,6 +83,8 @@ pub(super) struct FileReference {
 pub(super) struct ObjectSource {
     pub(super) kind: ObjectKind,
     pub(super) object: Object,
+    /// What templates of a ConfigMap may call it, if they may use it.
+    pub(super) declared: Option<String>,
 }
 
 /// What a file of a reference holds.
@@ -74,12 +100,37 @@ pub(super) enum Content {
 impl FileReference {
     /// The variable's name, where it is no file.
     pub(super) fn variable(&self) -> Option<&str> {
-        self.files.first().filter(|_| self.key == Key::Env).map(|(name, _)| name.as_str())
+        self.files().first().filter(|_| self.key == Key::Env).map(|(name, _)| name.as_str())
     }
 
     /// Where it stands, in words.
     pub(super) fn place(&self) -> String {
         format!("annotation {}: {}", self.key.annotation(), self.label)
+    }
+
+    /// The objects that are known now.
+    pub(super) fn objects(&self) -> &[ObjectSource] {
+        if let Gives::Files { objects, .. } = &self.gives { objects } else { &[] }
+    }
+
+    /// The files that are known now.
+    pub(super) fn files(&self) -> &[(FilePath, Content)] {
+        if let Gives::Files { files, .. } = &self.gives { files } else { &[] }
+    }
+
+    /// How many files there may be.
+    pub(super) fn count(&self) -> usize {
+        match &self.gives {
+            Gives::Files { files, .. } => files.len(),
+            Gives::Selected(_) => MAX_SELECTED,
+            Gives::ConfigMap(_) => MAX_CONFIG_MAP_TEMPLATES,
+        }
+    }
+
+    /// Every vault that is asked for it.
+    pub(super) fn vaults(&self) -> impl Iterator<Item = &VaultUrl> {
+        let selected = if let Gives::Selected(selected) = &self.gives { Some(&selected.vault) } else { None };
+        self.objects().iter().map(|source| &source.object.vault).chain(selected)
     }
 }
 
@@ -167,7 +218,7 @@ fn references(sources: &Sources<'_>, key: Key, grammar: Grammar, findings: &mut 
 }
 
 /// The annotations whose references become files or variables.
-const CONTENT: [(Key, Grammar); 4] =
+pub(super) const CONTENT: [(Key, Grammar); 4] =
     [(Key::Secrets, Grammar::Secrets), (Key::Certificates, Grammar::Certificates), (Key::Keys, Grammar::Keys), (Key::Env, Grammar::Env)];
 
 fn files(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Vec<FileReference> {
@@ -189,8 +240,9 @@ fn files(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Vec
     let vaults = Vaults { default, config };
     let references: Vec<FileReference> =
         all.into_iter().filter_map(|(key, grammar, reference)| file_reference(key, grammar, reference, &vaults, findings)).collect();
-    let templates = templates.into_iter().filter_map(|template| template_reference(template, &vaults, findings));
-    references.into_iter().chain(templates).collect()
+    let templates: Vec<FileReference> = templates.into_iter().filter_map(|template| template_reference(template, &vaults, findings)).collect();
+    let config_map = config_map::read(sources, findings);
+    references.into_iter().chain(templates).chain(config_map).collect()
 }
 
 /// The vault of references that name none. A bad one of the pod is wrong even if no reference needs it; one of the Namespace hurts nobody else.
@@ -202,16 +254,17 @@ fn default_vault(
     findings: &mut Findings,
 ) -> Option<VaultUrl> {
     let needs = |(_, _, reference): &&(Key, Grammar, Reference)| reference.target.needs_default_vault();
-    let first = references.iter().find(needs).map(|(key, _, reference)| place(*key, reference));
+    let fix = |reference: &Reference| if matches!(reference.target, Target::Select { .. }) { "add vault: VAULT" } else { "write VAULT/NAME" };
+    let first = references.iter().find(needs).map(|(key, _, reference)| (place(*key, reference), fix(reference)));
     let needs = |template: &&TemplateFile| template.objects.iter().any(|object| object.object.vault.is_none());
-    let first = first.or_else(|| templates.iter().find(needs).map(TemplateFile::place));
+    let first = first.or_else(|| templates.iter().find(needs).map(|template| (template.place(), "write VAULT/NAME")));
     let problems = findings.count();
     let vault = match first {
         Some(_) => sources.get(Key::Vault, findings).or_else(|| config.defaults.vault.clone()),
         None => sources.of_pod(Key::Vault, findings),
     };
-    if let (None, Some(first), true) = (&vault, first, findings.count() == problems) {
-        findings.absence(format!("{first}: no vault is named: write VAULT/NAME, or set {} on the pod or its Namespace", Key::Vault.annotation()));
+    if let (None, Some((first, fix)), true) = (&vault, first, findings.count() == problems) {
+        findings.absence(format!("{first}: no vault is named: {fix}, or set {} on the pod or its Namespace", Key::Vault.annotation()));
     }
     config.vault_address(&vault?).map_err(|problem| sources.problem(Key::Vault, &problem, findings)).ok()
 }
@@ -238,7 +291,7 @@ impl Vaults<'_> {
 
     fn named(&self, kind: ObjectKind, named: NamedObject, place: &str, findings: &mut Findings) -> Option<ObjectSource> {
         let vault = self.of(named.vault.map(VaultLocator::Name).as_ref(), place, findings)?;
-        Some(ObjectSource { kind, object: Object { vault, name: named.name, version: named.version, optional: false } })
+        Some(ObjectSource { kind, object: Object { vault, name: named.name, version: named.version, optional: false }, declared: None })
     }
 }
 
@@ -247,14 +300,15 @@ fn file_reference(key: Key, grammar: Grammar, reference: Reference, vaults: &Vau
     let (vault, name, version) = match &reference.target {
         Target::Object { vault, name, version } => (vault, name, version),
         Target::Group { format, members } => return group_reference(key, *format, members, &reference, vaults, findings),
-        Target::Select { .. } => {
-            require(Feature::Select, &place, findings);
-            return None;
+        Target::Select { vault, selector, file } => {
+            let vault = vaults.of(vault.as_ref(), &place, findings)?;
+            return Some(selection(key, vault, selector, file, &reference));
         }
     };
+    let declared = config_map::name_of(vault.as_ref(), name, version.as_ref());
     let vault = vaults.of(vault.as_ref(), &place, findings)?;
     let object = Object { vault: vault.clone(), name: name.clone(), version: version.clone(), optional: reference.optional };
-    let mut objects = vec![ObjectSource { kind: grammar.kind(), object }];
+    let mut objects = vec![ObjectSource { kind: grammar.kind(), object, declared: Some(declared) }];
     if let Some(password) = &reference.password {
         let mut source = vaults.named(ObjectKind::Secret, password.clone(), &place, findings)?;
         if password.vault.is_none() {
@@ -270,8 +324,22 @@ fn file_reference(key: Key, grammar: Grammar, reference: Reference, vaults: &Vau
         None => name.as_str().parse().ok()?,
     };
     let files = outputs(grammar, &reference, file).map_err(|error| findings.problem(format!("{place}: {error}"))).ok()?;
+    let gives = Gives::Files { objects, files };
     let Reference { label, mode, containers, overrides, .. } = reference;
-    Some(FileReference { key, label, objects, files, mode, containers, overrides })
+    Some(FileReference { key, label, gives, mode, containers, overrides })
+}
+
+fn selection(key: Key, vault: VaultUrl, selector: &Selector, file: &FilePattern, reference: &Reference) -> FileReference {
+    let selected = Selected {
+        vault,
+        selector: selector.clone(),
+        optional: reference.optional,
+        file: file.clone(),
+        property: reference.property.clone(),
+        encoding: reference.encoding,
+    };
+    let (label, containers) = (reference.label.clone(), reference.containers.clone());
+    FileReference { key, label, gives: Gives::Selected(selected), mode: reference.mode, containers, overrides: false }
 }
 
 fn group_reference(
@@ -284,12 +352,15 @@ fn group_reference(
 ) -> Option<FileReference> {
     let Some(Destination::File(file)) = &reference.destination else { return None };
     let place = place(key, reference);
-    let source = |member: &Member| vaults.named(ObjectKind::Secret, member.object.clone(), &place, findings);
+    let source = |member: &Member| {
+        let source = vaults.named(ObjectKind::Secret, member.object.clone(), &place, findings)?;
+        Some(ObjectSource { declared: Some(member.written.clone()), ..source })
+    };
     let objects = members.iter().map(source).collect::<Option<Vec<_>>>()?;
     let names = members.iter().map(|member| member.written.clone()).collect();
     let files = vec![(file.clone(), Content::Template(format.template(members), names))];
     let (label, containers) = (reference.label.clone(), reference.containers.clone());
-    Some(FileReference { key, label, objects, files, mode: reference.mode, containers, overrides: false })
+    Some(FileReference { key, label, gives: Gives::Files { objects, files }, mode: reference.mode, containers, overrides: false })
 }
 
 fn template_reference(template: TemplateFile, vaults: &Vaults<'_>, findings: &mut Findings) -> Option<FileReference> {
@@ -301,7 +372,7 @@ fn template_reference(template: TemplateFile, vaults: &Vaults<'_>, findings: &mu
         names.push(written);
     }
     let files = vec![(template.file, Content::Template(template.text, names))];
-    Some(FileReference { key: Key::Templates, label, objects, files, mode: None, containers: None, overrides: false })
+    Some(FileReference { key: Key::Templates, label, gives: Gives::Files { objects, files }, mode: None, containers: None, overrides: false })
 }
 
 /// The files of a reference. The names in a certificate's folder are those of Kubernetes' TLS Secrets.

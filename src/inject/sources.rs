@@ -105,6 +105,7 @@ fn check(key: Key, text: &str, config: &Config) -> Result<(), String> {
         | Key::Keys
         | Key::Env
         | Key::Templates
+        | Key::TemplateConfigMap
         | Key::Containers
         | Key::PodIdentityBinding
         | Key::ServicePrincipalSecret

@@ -44,7 +44,7 @@ pub(super) struct View<'p> {
     /// Positions in [`Settings::files`], ascending.
     pub(super) files: Vec<usize>,
     pub(super) consumers: Vec<Consumer<'p>>,
-    /// How many files there are: a certificate has three.
+    /// How many files there may be: a certificate has three.
     pub(super) file_count: usize,
     /// The mode of files that set none.
     pub(super) mode: FileMode,
@@ -136,7 +136,7 @@ fn enter<'p>(views: &mut Vec<View<'p>>, family: Family, files: Vec<usize>, consu
         return view.consumers.push(consumer);
     }
     let number = views.iter().filter(|view| (view.family == Family::Files) == (family == Family::Files)).count();
-    let file_count = files.iter().map(|index| settings.files[*index].files.len()).sum();
+    let file_count = files.iter().map(|index| settings.files[*index].count()).sum();
     views.push(View { family, number, files, consumers: vec![consumer], file_count, mode: FileMode::OWNER });
 }
 
@@ -189,7 +189,7 @@ fn check_everyone_is_given(views: &[View<'_>], settings: &Settings, findings: &m
 
 /// Two files at one path, or a file where another needs a folder. Each pair is `told` once, however many views hold it.
 fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(usize, usize)>, findings: &mut Findings) {
-    let paths = || view.files.iter().flat_map(|index| settings.files[*index].files.iter().map(|(path, _)| (*index, path.as_str())));
+    let paths = || view.files.iter().flat_map(|index| settings.files[*index].files().iter().map(|(path, _)| (*index, path.as_str())));
     let mut files: HashMap<&str, usize> = HashMap::new();
     for (index, path) in paths() {
         if let Some(first) = files.get(path) {

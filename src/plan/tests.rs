@@ -81,3 +81,28 @@ fn a_template_survives_a_round_trip_and_names_only_what_is_fetched() {
     assert!(broken(r#"{"template":"#, r#"{"object":"0","template":"#).contains("a value is exactly one of object, certificate, key, template"));
     assert!(broken(r#""text":"#, r#""novel":1,"text":"#).contains("unknown field `novel`"));
 }
+
+const OF_MANY: &str = r#"{"version":1,"cloud":{"authorityHost":"https://login.microsoftonline.com","resource":"https://vault.azure.net"},"identity":{"podIdentity":{}},"deadline":"2m","fetch":[{"id":"0","secret":{"vault":"https://p.vault.azure.net","name":"a"}},{"id":"1","key":{"vault":"https://p.vault.azure.net","name":"k"}}],"select":[{"id":"0","vault":"https://p.vault.azure.net","selector":{"prefix":"app-","tags":{"team":"web"}},"optional":true}],"configMap":{"name":"app-templates","path":"/keyvault/templates","secrets":{"a":"0"},"keys":{"v/k":"1"}},"directories":[{"path":"/keyvault/files","entries":[],"selected":[{"select":"0","file":"app/\u0024{name}","mode":"0400","property":"a.b","encoding":"hex"}],"configMapMode":"0440"}]}"#;
+
+#[test]
+fn what_is_known_only_later_survives_a_round_trip_and_refers_to_what_is_there() {
+    assert_eq!(Plan::from_json(OF_MANY).unwrap().to_json().unwrap(), OF_MANY);
+    let broken = |from: &str, to: &str| Plan::from_json(&OF_MANY.replace(from, to)).unwrap_err().to_string();
+    assert_eq!(broken(r#"{"select":"0""#, r#"{"select":"7""#), "the plan's file app/${name} uses id \"7\", which it does not fetch");
+    assert_eq!(broken(r#"{"a":"0"}"#, r#"{"a":"7"}"#), "the plan's ConfigMap app-templates uses id \"7\", which it does not fetch");
+    assert_eq!(broken(r#"{"a":"0"}"#, r#"{"a":"1"}"#), "the plan's ConfigMap app-templates takes id \"1\" for a secret, and it is none");
+    let twice = r#","optional":true},{"id":"0","vault":"https://p.vault.azure.net","selector":{"prefix":"b"}}]"#;
+    assert_eq!(broken(r#","optional":true}]"#, twice), "the plan fetches id \"0\" twice");
+    for (from, to, expected) in [
+        ("{name}", "{nome}", "is not a file pattern"),
+        (r#""prefix":"app-","tags":{"team":"web"}"#, "", "a selector has a prefix or tags"),
+        (r#""configMap":{"#, r#""extraCa":"x","configMap":{"novel":1,"#, "unknown field `novel`"),
+        (r#""encoding":"hex""#, r#""part":"chain""#, "unknown field `part`"),
+    ] {
+        let error = broken(from, to);
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+    let without = OF_MANY.replace(r#""configMap":{"name":"app-templates","path":"/keyvault/templates","secrets":{"a":"0"},"keys":{"v/k":"1"}},"#, "");
+    let expected = "the plan's directory /keyvault/files has files of a ConfigMap, and the plan names none";
+    assert_eq!(Plan::from_json(&without).unwrap_err().to_string(), expected);
+}

@@ -79,21 +79,21 @@ impl PlanTemplate {
     /// The names and ids of one kind.
     #[must_use]
     pub fn objects(&self, kind: ObjectKind) -> &BTreeMap<String, String> {
-        match kind {
-            ObjectKind::Secret => &self.secrets,
-            ObjectKind::Certificate => &self.certificates,
-            ObjectKind::Key => &self.keys,
-        }
+        of_kind(kind, &self.secrets, &self.certificates, &self.keys)
     }
 
     /// Says under which id an object is fetched.
     pub fn name(&mut self, kind: ObjectKind, name: String, id: String) {
-        let objects = match kind {
-            ObjectKind::Secret => &mut self.secrets,
-            ObjectKind::Certificate => &mut self.certificates,
-            ObjectKind::Key => &mut self.keys,
-        };
-        objects.insert(name, id);
+        of_kind(kind, &mut self.secrets, &mut self.certificates, &mut self.keys).insert(name, id);
+    }
+}
+
+/// The one of three that belongs to a kind.
+pub(super) fn of_kind<T>(kind: ObjectKind, secret: T, certificate: T, key: T) -> T {
+    match kind {
+        ObjectKind::Secret => secret,
+        ObjectKind::Certificate => certificate,
+        ObjectKind::Key => key,
     }
 }
 
@@ -117,10 +117,9 @@ impl Value {
             }
             Value::Key { id, .. } => vec![(id, ObjectKind::Key)],
             Value::Environment(variables) => variables.iter().map(|variable| (variable.object.as_str(), ObjectKind::Secret)).collect(),
-            Value::Template(template) => [ObjectKind::Secret, ObjectKind::Certificate, ObjectKind::Key]
-                .into_iter()
-                .flat_map(|kind| template.objects(kind).values().map(move |id| (id.as_str(), kind)))
-                .collect(),
+            Value::Template(template) => {
+                ObjectKind::ALL.into_iter().flat_map(|kind| template.objects(kind).values().map(move |id| (id.as_str(), kind))).collect()
+            }
         }
     }
 }

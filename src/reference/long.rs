@@ -1,6 +1,6 @@
 //! The long form: a YAML list of short strings and maps.
 
-use super::{Destination, Format, Grammar, NamedObject, Parsed, Reference, Target, VaultLocator, group, short};
+use super::{Destination, Format, Grammar, NamedObject, Parsed, Reference, Target, VaultLocator, group, select, short};
 use crate::names::{ContainerName, FileMode, ObjectName, ObjectVersion, VaultName};
 use crate::plan::Encoding;
 use crate::property::PropertyPath;
@@ -46,8 +46,14 @@ fn item_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Ref
 fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Reference> {
     let mut problems = Problems::default();
     let mut fields = Fields::of(item, "", &mut problems)?;
-    if fields.take("group").is_some() {
-        return group::reference(number, item, Fields::of(item, "", &mut problems)?, parsed);
+    match (fields.take("group"), fields.take("select")) {
+        (Some(_), Some(_)) => {
+            parsed.problem(&format!("item {number}"), "group and select exclude each other: keep one");
+            return None;
+        }
+        (Some(_), None) => return group::reference(number, item, Fields::of(item, "", &mut problems)?, parsed),
+        (None, Some(_)) => return select::reference(number, item, Fields::of(item, "", &mut problems)?, parsed),
+        (None, None) => {}
     }
     let name = fields.take("name").map(Node::to_string);
     let label = name.as_deref().map_or_else(|| format!("item {number}"), |name| short::label(number, name));
@@ -86,14 +92,9 @@ fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Refe
 fn target_of(fields: &mut Fields<'_>, name: Option<&str>, item: &Node, problems: &mut Problems) -> Option<Target> {
     let vault = fields.parse::<VaultLocator>("vault", problems);
     let version = fields.parse::<ObjectVersion>("version", problems);
-    match (name, fields.map("select", problems)) {
-        (Some(_), Some(_)) => {
-            problems.add(item, "", "name and select exclude each other: keep one");
-            None
-        }
-        (None, Some(select)) => select_of(vault, version.is_some(), select, item, problems),
-        (Some(name), None) => object_of(vault, name, version, item, problems),
-        (None, None) => {
+    match name {
+        Some(name) => object_of(vault, name, version, item, problems),
+        None => {
             problems.add(item, "", "it names nothing: add name (or group, or select)");
             None
         }
@@ -117,28 +118,6 @@ fn object_of(vault: Option<VaultLocator>, name: &str, version: Option<ObjectVers
         None => vault,
     };
     Some(Target::Object { vault, name: name?, version })
-}
-
-fn select_of(vault: Option<VaultLocator>, pinned: bool, mut select: Fields<'_>, item: &Node, problems: &mut Problems) -> Option<Target> {
-    if pinned {
-        problems.add(item, "version", "select always takes the latest versions: remove version");
-    }
-    let prefix = select.parse::<String>("prefix", problems).unwrap_or_default();
-    let tags = select.take("tags").map(|node| tags_of(node, problems)).unwrap_or_default();
-    select.finish(problems);
-    if prefix.is_empty() && tags.is_empty() {
-        problems.add(item, "select", "it would take every secret of the vault: give a prefix or tags");
-        return None;
-    }
-    Some(Target::Select { vault, prefix, tags })
-}
-
-fn tags_of(node: &Node, problems: &mut Problems) -> Vec<(String, String)> {
-    let Kind::Map(entries) = &node.kind else {
-        problems.add(node, "select.tags", format!("a map of tags is expected, not {}", node.describe()));
-        return Vec::new();
-    };
-    entries.iter().map(|(name, value)| (name.to_string(), value.text().unwrap_or_default().to_owned())).collect()
 }
 
 fn destination_of(grammar: Grammar, fields: &mut Fields<'_>, item: &Node, problems: &mut Problems) -> Option<Destination> {
@@ -212,11 +191,10 @@ pub(super) fn containers_of(fields: &mut Fields<'_>, problems: &mut Problems) ->
     Some(names)
 }
 
-const OF_SECRETS: [(&str, &str); 5] = [
+const OF_SECRETS: [(&str, &str); 4] = [
     ("env", "a file has no variable name: use file"),
     ("encoding", "only a secret has an encoding: remove it"),
     ("property", "only a secret has properties: remove it"),
-    ("select", "only secrets can be selected: remove it"),
     NO_VARIABLE,
 ];
 const NO_VARIABLE: (&str, &str) = ("override", "a file overrides nothing: remove it");
@@ -229,7 +207,7 @@ fn refuse_foreign_fields(grammar: Grammar, fields: &mut Fields<'_>, problems: &m
             &[("env", "a file has no variable name: use file, or move the reference to the annotation env"), ("passwordFrom", NO_PFX), NO_VARIABLE]
         }
         Grammar::Certificates => &OF_SECRETS,
-        Grammar::Keys => &[OF_SECRETS[0], OF_SECRETS[1], OF_SECRETS[2], OF_SECRETS[3], ("passwordFrom", NO_PFX), NO_VARIABLE],
+        Grammar::Keys => &[OF_SECRETS[0], OF_SECRETS[1], OF_SECRETS[2], ("passwordFrom", NO_PFX), NO_VARIABLE],
         Grammar::Env => &[
             ("file", "a variable is no file: use env, or move the reference to the annotation secrets"),
             ("mode", "a variable has no file mode: remove it"),

@@ -65,8 +65,8 @@ fn the_long_form_keeps_spellings() {
     assert_eq!(references[3].encoding, Encoding::Base64);
     assert_eq!(object(&references[3]), (Some("payments".into()), "config", None));
     assert_eq!(object(&references[4]), (Some("https://hsm.example:8443".into()), "x", Some("00000000000000000000000000000001")));
-    let Target::Select { prefix, tags, .. } = &references[5].target else { panic!("not a selection") };
-    assert_eq!((prefix.as_str(), tags.as_slice()), ("app-", &[("team".to_owned(), "payments".to_owned())][..]));
+    let Target::Select { vault: None, selector, file } = &references[5].target else { panic!("not a selection") };
+    assert_eq!((selector.to_string().as_str(), file.as_str()), ("app-*?tags=team=payments", "dir/${name}"));
 }
 
 #[test]
@@ -124,8 +124,6 @@ fn what_the_long_form_refuses() {
             Grammar::Secrets,
             "item 1 \"a\": vault: \"http://x.example\" is not a vault address: it begins with https://",
         ),
-        ("- {select: {}}", Grammar::Secrets, "item 1: select: it would take every secret of the vault: give a prefix or tags"),
-        ("- {name: a, select: {prefix: b}}", Grammar::Secrets, "item 1 \"a\": name and select exclude each other: keep one"),
         ("name: a", Grammar::Secrets, "a YAML list is expected: begin each reference with \"- \""),
         ("- &a db", Grammar::Secrets, "line 1, column 6: YAML anchors and aliases are not read: write the value out"),
         ("- {name: a}", Grammar::Env, "item 1 \"a\": a variable has a name: add env"),
@@ -145,6 +143,48 @@ fn what_the_long_form_refuses() {
     ] {
         assert_eq!(problems(text, grammar), [expected], "{text}");
     }
+}
+
+#[test]
+fn what_a_selection_refuses() {
+    let pattern = "is not a file pattern: a relative file path with ${name} where each secret's name goes, such as app/${name}, and no other ${…}";
+    let prefix = "is not a prefix of Key Vault object names: 1 to 127 letters, digits and hyphens";
+    let elsewhere = "only secrets that become files can be selected: move it to the annotation secrets, or name each object";
+    for (fields, expected) in [
+        ("select: {}, file: \"${name}\"", "select: it would take every secret of the vault: give a prefix or tags".to_owned()),
+        ("select: {tags: {}}, file: \"${name}\"", "select: it would take every secret of the vault: give a prefix or tags".into()),
+        ("select: [a], file: \"${name}\"", "select: a map is expected here, not a list".into()),
+        ("select: {prefix: \"\"}, file: \"${name}\"", format!("select.prefix: \"\" {prefix}")),
+        ("select: {prefix: a_b}, file: \"${name}\"", format!("select.prefix: \"a_b\" {prefix}")),
+        ("select: {prefix: a, tag: {}}, file: \"${name}\"", "select.tag: unknown key; did you mean tags?".into()),
+        ("select: {tags: [a]}, file: \"${name}\"", "select.tags: a map of tags is expected, not a list".into()),
+        ("select: {tags: {a: [b]}}, file: \"${name}\"", "select.tags.a: a tag's value is text (\"\" where it is empty), not a list".into()),
+        ("select: {tags: {a: }}, file: \"${name}\"", "select.tags.a: a tag's value is text (\"\" where it is empty), not nothing".into()),
+        (
+            "select: {prefix: a}",
+            "a selection has no name of its own: add file, with ${name} where each secret's name goes, such as \"app/${name}\"".into(),
+        ),
+        ("select: {prefix: a}, file: a", format!("file: \"a\" {pattern}")),
+        ("select: {prefix: a}, file: \"${name}/${other}\"", format!("file: \"${{name}}/${{other}}\" {pattern}")),
+        ("select: {prefix: a}, file: \"../${name}\"", format!("file: \"../${{name}}\" {pattern}")),
+        ("select: {prefix: a}, file: \"${name}${name}${name}\"", format!("file: \"${{name}}${{name}}${{name}}\" {pattern}")),
+        ("select: {prefix: a}, file: \"${name}\", name: b", "name: name and select exclude each other: keep one".into()),
+        (
+            "select: {prefix: a}, file: \"${name}\", version: 00000000000000000000000000000001",
+            "version: select always takes the latest versions: remove version".into(),
+        ),
+        ("select: {prefix: a}, file: \"${name}\", format: pem", "format: a secret has no format: remove it".into()),
+        ("select: {prefix: a}, file: \"${name}\", nmae: b", "nmae: unknown key; did you mean name?".into()),
+    ] {
+        assert_eq!(problems(&format!("- {{{fields}}}"), Grammar::Secrets), [format!("item 1 (select): {expected}")], "{fields}");
+    }
+    for grammar in [Grammar::Certificates, Grammar::Keys, Grammar::Env] {
+        assert_eq!(problems("- {select: {prefix: a}, file: \"${name}\"}", grammar), [format!("item 1 (select): {elsewhere}")]);
+    }
+    assert_eq!(
+        problems("- {group: [A=a], format: dotenv, file: f, select: {prefix: a}}", Grammar::Secrets),
+        ["item 1: group and select exclude each other: keep one"]
+    );
 }
 
 #[test]

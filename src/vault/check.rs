@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 use super::failure::{Class, Failure, Outlook, one_line};
 use super::network::{Response, TransportError};
 use super::server::Server;
-use crate::names::ObjectKind;
 use crate::secret::SecretValue;
 
 /// How messages name it.
@@ -30,10 +29,10 @@ pub(super) enum Answer<T> {
     },
 }
 
-/// Checks Key Vault's answer to a GET of an object. `who` says who asked, for the message.
-pub(super) fn object<T: DeserializeOwned>(kind: ObjectKind, who: &str, response: &Response, now: SystemTime) -> Result<Answer<T>, Failure> {
+/// Checks Key Vault's answer to a GET of `wanted`, such as "a secret". `who` says who asked, for the message.
+pub(super) fn object<T: DeserializeOwned>(wanted: &str, who: &str, response: &Response, now: SystemTime) -> Result<Answer<T>, Failure> {
     match response.status {
-        200 => json(VAULT, &format!("a {}", kind.noun()), response).map(Answer::Value),
+        200 => json(VAULT, wanted, response).map(Answer::Value),
         401 => Ok(Answer::Unauthorized { resource: challenged_resource(&response.headers), failure: vault_failure(who, response, now) }),
         _ => Err(vault_failure(who, response, now)),
     }

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::check::{self, Answer};
-use super::failure::{Class, Failure, Outlook};
+use super::failure::{Class, Failure, Outlook, one_line};
 use super::identity::{self, SignIn};
 use super::network::{Kind, Network, Request, Response};
-use super::object::{CertificateBundle, KeyBundle, Secret, Stored, StoredCertificate};
+use super::object::{CertificateBundle, KeyBundle, Listing, Secret, SecretPage, Stored, StoredCertificate};
 use super::retry::Retry;
 use super::server::Server;
 use super::token::{Token, Tokens};
@@ -20,6 +20,8 @@ use crate::secret::SecretValue;
 
 /// The version of Key Vault's REST interface that every cloud has.
 const API_VERSION: &str = "7.4";
+/// As many as it gives at once.
+const PAGE: usize = 25;
 
 /// Entra gets this part of the deadline for refusals that may pass: a credential that was made a moment ago is known by then, and one that
 /// does not match is told in time.
@@ -89,32 +91,51 @@ impl<'p, N: Network> Client<'p, N> {
     }
 
     async fn get<T: DeserializeOwned>(&self, kind: ObjectKind, object: &Object) -> Result<T, Failure> {
-        self.guard(&object.vault)?;
+        let version = object.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
+        let url = format!("{}/{}/{}{version}?api-version={API_VERSION}", object.vault, kind.collection(), object.name);
+        self.get_from(&object.vault, url, &format!("a {}", kind.noun())).await
+    }
+
+    /// Reads a part of the vault's list of secrets, as [`Client::read`] does: the first, or the one that the page before named as `next`.
+    ///
+    /// # Errors
+    /// Whatever kept it from coming, and a `next` that leads out of the vault.
+    pub async fn list(&self, vault: &VaultUrl, next: Option<&str>) -> Result<SecretPage, Failure> {
+        let url = match next {
+            None => format!("{vault}/secrets?api-version={API_VERSION}&maxresults={PAGE}"),
+            Some(link) => within(vault, link)?,
+        };
+        self.get_from::<Listing>(vault, url, "a list of secrets").await?.page()
+    }
+
+    /// `url` is one of the vault's.
+    async fn get_from<T: DeserializeOwned>(&self, vault: &VaultUrl, url: String, wanted: &str) -> Result<T, Failure> {
+        self.guard(vault)?;
         let token = self.token(None).await?;
-        let (resource, server) = match self.get_with(kind, object, &token).await? {
+        let (resource, server) = match self.get_with(url.clone(), wanted, &token).await? {
             (Answer::Value(value), _) => return Ok(value),
             (Answer::Unauthorized { resource, .. }, server) => (resource, server),
         };
         self.check_challenge(&server, resource)?;
         let token = self.token(Some(&token)).await?;
-        match self.get_with(kind, object, &token).await?.0 {
+        match self.get_with(url, wanted, &token).await?.0 {
             Answer::Value(value) => Ok(value),
             Answer::Unauthorized { failure, .. } => Err(failure),
         }
     }
 
-    async fn get_with<T: DeserializeOwned>(&self, kind: ObjectKind, object: &Object, token: &Token) -> Result<(Answer<T>, Server), Failure> {
-        let version = object.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
-        let url = format!("{}/{}/{}{version}?api-version={API_VERSION}", object.vault, kind.collection(), object.name);
+    async fn get_with<T: DeserializeOwned>(&self, url: String, wanted: &str, token: &Token) -> Result<(Answer<T>, Server), Failure> {
         let response = self.send(url, Kind::Object { bearer: &token.value }).await?;
-        check::object(kind, &token.who, &response, SystemTime::now()).map(|answer| (answer, response.server))
+        check::object(wanted, &token.who, &response, SystemTime::now()).map(|answer| (answer, response.server))
     }
 
     async fn send(&self, url: String, kind: Kind<'_>) -> Result<Response, Failure> {
         let (start, of_vault) = (Instant::now(), matches!(kind, Kind::Object { .. }));
         let result = self.network.send(Request { url: url.clone(), kind, deadline: self.retry.deadline() }).await;
         let outcome = result.as_ref().map_or_else(ToString::to_string, |response| format!("{} from {}", response.status, response.server));
-        tracing::debug!("{url}: {outcome} after {} ms", start.elapsed().as_millis());
+        // What follows in a list's address is the server's own and looks like a token.
+        let shown = url.split_once("$skiptoken").map_or(url.as_str(), |(shown, _)| shown.trim_end_matches('&'));
+        tracing::debug!("{shown}: {outcome} after {} ms", start.elapsed().as_millis());
         result.map_err(|error| check::transport(error, of_vault))
     }
 
@@ -162,6 +183,25 @@ impl<'p, N: Network> Client<'p, N> {
                 ..Failure::new(Class::Auth, format!("{server} wants a token for {resource}, but the cloud's vaults take {expected}"))
             }),
             Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The address behind a link to the next page. A link to anywhere but the vault would take the token with it.
+fn within(vault: &VaultUrl, link: &str) -> Result<String, Failure> {
+    let split = link.strip_prefix("https://").and_then(|rest| rest.split_once('/'));
+    match split {
+        Some((authority, rest))
+            if format!("https://{authority}").parse().as_ref() == Ok(vault) && rest.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(format!("{vault}/{rest}"))
+        }
+        _ => {
+            let shown = one_line(link.split('?').next().unwrap_or_default());
+            Err(Failure::new(
+                Class::Format,
+                format!("the list of secrets goes on outside of {}, at {shown:?}; it was not followed", vault.authority()),
+            ))
         }
     }
 }

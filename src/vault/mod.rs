@@ -24,7 +24,7 @@ pub use connect::ProxyVariables;
 pub use failure::{Class, Failure, Outlook};
 pub use https::{HttpsNetwork, TlsError};
 pub use network::{Kind, Network, Request, Response, TransportError};
-pub use object::{Jwk, Secret, Stored, StoredCertificate};
+pub use object::{Jwk, Secret, SecretItem, SecretPage, Stored, StoredCertificate};
 pub use resolve::Resolver;
 pub use retry::Retry;
 pub use server::{Server, Way};

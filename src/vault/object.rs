@@ -1,10 +1,13 @@
 //! What Key Vault says of its objects, as far as files are made of it.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::failure::{Class, Failure};
+use crate::names::ObjectName;
 use crate::secret::SecretValue;
 
 /// An object as it was fetched.
@@ -42,6 +45,69 @@ struct SecretBundle {
 impl From<SecretBundle> for Secret {
     fn from(bundle: SecretBundle) -> Secret {
         Secret { value: bundle.value.into(), content_type: bundle.content_type, of_certificate: bundle.managed }
+    }
+}
+
+/// A part of a vault's list of secrets.
+#[derive(Debug)]
+pub struct SecretPage {
+    /// May be empty even where there are more.
+    pub items: Vec<SecretItem>,
+    /// The address of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// A secret without its value.
+#[derive(Debug)]
+pub struct SecretItem {
+    /// As whoever made it has written it.
+    pub name: ObjectName,
+    /// Whether its latest version may be read.
+    pub enabled: bool,
+    /// Whether Key Vault keeps it for a certificate.
+    pub of_certificate: bool,
+    /// All of its latest version's.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The answer about a list.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listing {
+    #[serde(default)]
+    value: Option<Vec<Listed>>,
+    next_link: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+    #[serde(default)]
+    attributes: Attributes,
+    #[serde(default)]
+    managed: bool,
+    #[serde(default)]
+    tags: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Attributes {
+    enabled: Option<bool>,
+}
+
+impl Listing {
+    pub(super) fn page(self) -> Result<SecretPage, Failure> {
+        let items = self.value.unwrap_or_default().into_iter().map(Listed::item).collect::<Result<_, _>>()?;
+        Ok(SecretPage { items, next: self.next_link.filter(|link| !link.is_empty()) })
+    }
+}
+
+impl Listed {
+    fn item(self) -> Result<SecretItem, Failure> {
+        let name = self.id.trim_end_matches('/').rsplit('/').next().and_then(|name| name.parse().ok());
+        let name = name.ok_or_else(|| Failure::new(Class::Format, "Key Vault answered 200, but its list has something in it that is no secret"))?;
+        let enabled = self.attributes.enabled.unwrap_or(true);
+        Ok(SecretItem { name, enabled, of_certificate: self.managed, tags: self.tags.unwrap_or_default() })
     }
 }
 

@@ -49,6 +49,10 @@ vaults:
   - {name: binary, value: "Y2FuYXJ5AP8="}
   - {name: config, value: '{"sink": {"token": "canary-token", "port": 5432}, "hosts": ["canary-a", "canary-b"]}'}
   - {name: old-token, value: canary-disabled, enabled: false}
+  - {name: quoted, value: "it's $HOME \"canary\" \\ `id`\n#x = é"}
+  - {name: app-db, value: canary-app-db, tags: {team: web, tier: "1"}}
+  - {name: App-token, value: '{"token": "canary-app-token"}', tags: {team: web}}
+  - {name: app-old, value: canary-disabled, enabled: false}
 "#;
 
 /// Vaults that serve four calls: once, and in each second. Followed by secrets.
@@ -85,6 +89,15 @@ const OBJECTS: &str = r#"
   - {name: cert-kept, subject: CN=kept.example, keyType: EC, curve: P-256, exportable: false}
 "#;
 
+/// A vault of `m-000` to `m-100`. The managed identity may get them and not list them.
+const MANY: &str = r#"
+- name: many
+  permissions:
+  - {identity: 11111111-1111-1111-1111-111111111111, allow: ["*"]}
+  - {identity: 33333333-3333-3333-3333-333333333333, allow: [secrets/get]}
+  secrets:
+"#;
+
 /// A running emulator; it stops when this is dropped.
 pub(crate) struct World {
     pub(crate) root: tempfile::TempDir,
@@ -112,7 +125,9 @@ impl World {
         let listed = secrets().map(|(name, value)| format!("  - {{name: {name}, value: {value}}}\n")).collect::<String>();
         let text = format!("{CONFIG}{listed}");
         let text = format!("{text}  - {{name: large, value: {}}}\n", CANARY.repeat(500));
-        let text = format!("{text}{}{OBJECTS}{}", certificates(), NARROW.map(|vault| format!("{vault}{listed}")).concat());
+        let many: String = (0..101).map(|n| format!("  - {{name: m-{n:03}, value: canary-m-{n:03}}}\n")).collect();
+        let narrow = NARROW.map(|vault| format!("{vault}{listed}")).concat();
+        let text = format!("{text}{}{OBJECTS}{MANY}{many}{narrow}", certificates());
         let text = text.replace("CERTIFICATE]", &format!("{}]", certificate.display()));
         let config = Config::parse(&text, &fixtures).unwrap();
         let (ready, when_ready) = mpsc::channel();
@@ -321,7 +336,10 @@ impl Plan {
 
     pub(crate) fn with(mut self, pointer: &str, value: Value) -> Plan {
         let (parent, key) = pointer.rsplit_once('/').unwrap();
-        self.0.pointer_mut(parent).unwrap()[key] = value;
+        match self.0.pointer_mut(parent).unwrap() {
+            Value::Array(items) => items.push(value),
+            fields => fields[key] = value,
+        }
         self
     }
 }

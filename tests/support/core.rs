@@ -50,16 +50,17 @@ pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) 
 }
 
 /// What the agent alone may mount.
-const CREDENTIALS: [&str; 3] = ["keyvault-token", "keyvault-principal", "keyvault-pod"];
+const AGENTS_OWN: [&str; 4] = ["keyvault-token", "keyvault-principal", "keyvault-templates", "keyvault-pod"];
 
 /// What the API server makes of an injected pod before the next webhook, or ours again, sees it.
 fn as_stored(pod: &Value) -> Value {
     let mut pod = pod.clone();
-    for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["projected"].is_object()) {
-        volume["projected"]["defaultMode"] = json!(420);
-    }
-    for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["secret"].is_object()) {
-        volume["secret"]["defaultMode"] = json!(420);
+    for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten() {
+        for source in ["projected", "secret", "configMap"] {
+            if volume[source].is_object() {
+                volume[source]["defaultMode"] = json!(420);
+            }
+        }
     }
     for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["downwardAPI"].is_object()) {
         volume["downwardAPI"]["defaultMode"] = json!(420);
@@ -107,7 +108,7 @@ fn check_shape(pod: &Value) {
             continue;
         }
         let mut names = our_names(&container["volumeMounts"]);
-        assert!(!names.iter().any(|name| CREDENTIALS.contains(name)), "{names:?} in {container}");
+        assert!(!names.iter().any(|name| AGENTS_OWN.contains(name)), "{names:?} in {container}");
         let families = |family: &str| names.iter().filter(|name| name.starts_with(family)).count();
         assert!(families("keyvault-files") <= 1 && families("keyvault-env") <= 1, "{names:?} in {container}");
         assert_eq!(families("keyvault-program") == 1, container["command"][1] == "exec", "{container}");
@@ -120,7 +121,7 @@ fn check_shape(pod: &Value) {
     }
     given.sort_unstable();
     given.dedup();
-    let views: Vec<&str> = volumes.into_iter().filter(|name| !CREDENTIALS.contains(name)).collect();
+    let views: Vec<&str> = volumes.into_iter().filter(|name| !AGENTS_OWN.contains(name)).collect();
     assert_eq!(given, views, "every view is given to somebody");
 }
 
@@ -149,7 +150,7 @@ fn is_agent(container: &Value) -> bool {
 /// Whether a volume's name is ours, said in other words than the product's.
 fn is_ours(name: &str) -> bool {
     let family = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    CREDENTIALS.contains(&name)
+    AGENTS_OWN.contains(&name)
         || matches!(name, "keyvault-files" | "keyvault-env" | "keyvault-program")
         || (matches!(family, "keyvault-files-" | "keyvault-env-") && family != name)
 }

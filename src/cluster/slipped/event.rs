@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn texts_of_any_pod_keep_the_bounds_of_an_event() {
-        let keys = ["secrets", "certificates", "keys", "env", "templates"];
+        let keys = ["secrets", "certificates", "keys", "env", "templates", "template-config-map"];
         let annotations: serde_json::Map<_, _> = keys.iter().map(|key| (format!("keyvault-injector.io/{key}"), json!("x"))).collect();
         let long = format!("{}-{}", "a".repeat(215), "b".repeat(37));
         let uid = "0f1e2d3c-1111-4222-8333-444455556666";

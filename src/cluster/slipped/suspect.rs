@@ -65,7 +65,7 @@ mod tests {
         assert!(slipped_through(&pod(&json!({}))));
         assert!(slipped_through(&pod(&json!({"status": {"phase": "Running"}}))));
         assert!(slipped_through(&pod(&annotated("keyvault-injector.io/inject", "true"))));
-        for key in ["certificates", "keys", "env", "templates"] {
+        for key in ["certificates", "keys", "env", "templates", "template-config-map"] {
             let name = format!("keyvault-injector.io/{key}");
             assert!(slipped_through(&pod(&json!({"metadata": {"annotations": {"keyvault-injector.io/secrets": null, (name): "x"}}}))), "{key}");
         }

@@ -18,7 +18,7 @@ fn refusal(class: &str, inner: &str) -> String {
 }
 
 fn secret(response: &Response, now: SystemTime) -> Result<Answer<Secret>, Failure> {
-    object(ObjectKind::Secret, "client c", response, now)
+    object("a secret", "client c", response, now)
 }
 
 fn failure(response: &Response) -> Failure {

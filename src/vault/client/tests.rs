@@ -234,3 +234,67 @@ async fn what_entra_may_still_be_learning_gets_half_of_the_deadline_and_everythi
         assert!(waited <= until && waited + 16 >= until, "{answer:?}: {waited}s of {until}s");
     }
 }
+
+/// Reads a page of the list and brings the names, the next link or the error, and what was sent where.
+async fn list(next: Option<&str>, body: &'static str) -> (Result<(Vec<String>, Option<String>), String>, Vec<String>) {
+    let answers = VecDeque::from([TOKEN_1, (200, "", body)]);
+    let script = Script { answers: RefCell::new(answers), sent: RefCell::default(), paths: RefCell::default() };
+    let identity = Identity::PodIdentity { client_id: None, endpoint: Some("http://127.0.0.1:1".to_owned()) };
+    let cloud = cloud();
+    let client = Client::new(&script, &cloud, &identity, Retry::new(Instant::now() + Duration::from_secs(60), || 0.0));
+    let page = client.list(&"https://p.vault.azure.net".parse().unwrap(), next).await.map_err(|failure| failure.to_string());
+    let page = page.map(|page| (page.items.iter().map(|item| format!("{item:?}")).collect(), page.next));
+    let sent = script.sent.borrow().iter().zip(script.paths.borrow().iter()).skip(1).map(|(sent, path)| format!("{sent} /{path}")).collect();
+    (page, sent)
+}
+
+#[tokio::test]
+async fn a_page_of_the_list_has_names_and_what_selections_look_at() {
+    let body = r#"{"value":[{"id":"https://p.vault.azure.net/secrets/App-1","attributes":{"enabled":true,"exp":1},"tags":{"a":"b"}},
+        {"id":"https://p.vault.azure.net:443/secrets/c","attributes":{"enabled":false},"managed":true}],"nextLink":"https://P.vault.azure.net:443/secrets?x=1"}"#;
+    let (page, sent) = list(None, body).await;
+    let (items, next) = page.unwrap();
+    assert_eq!(items[0], "SecretItem { name: ObjectName(\"App-1\"), enabled: true, of_certificate: false, tags: {\"a\": \"b\"} }");
+    assert_eq!(items[1], "SecretItem { name: ObjectName(\"c\"), enabled: false, of_certificate: true, tags: {} }");
+    assert_eq!(sent, ["p.vault.azure.net T1 /secrets?api-version=7.4&maxresults=25"]);
+    let (page, sent) = list(next.as_deref(), r#"{"value":[],"nextLink":null}"#).await;
+    assert_eq!((page, sent), (Ok((Vec::new(), None)), vec!["p.vault.azure.net T1 /secrets?x=1".to_owned()]));
+    assert_eq!(list(None, r#"{"value":null,"nextLink":""}"#).await.0, Ok((Vec::new(), None)));
+}
+
+#[tokio::test]
+async fn the_token_never_follows_a_link_out_of_the_vault() {
+    for link in [
+        "https://evil.example/secrets?x=1",
+        "http://p.vault.azure.net/secrets",
+        "HTTPS://p.vault.azure.net/secrets",
+        "https://p.vault.azure.net:8443/secrets",
+        "https://p.vault.azure.net@evil.example/secrets",
+        "https://p.vault.azure.net.evil.example/secrets",
+        "https://p.vault.azure.net?x=/secrets",
+        "https://p.vault.azure.net\\@evil.example/secrets",
+        "https://q.vault.azure.net/secrets",
+        "https://p.vault.azure.net/secrets?a b",
+        "https://p.vault.azure.net/a\r\nhost: evil.example",
+        "//evil.example/secrets",
+        "/secrets?x=1",
+        "",
+    ] {
+        let (page, sent) = list(Some(link), "{}").await;
+        assert!(
+            page.as_ref().is_err_and(|error| error.starts_with("the list of secrets goes on outside of p.vault.azure.net, at ")),
+            "{link}: {page:?}"
+        );
+        assert_eq!(sent, [""; 0], "{link}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_none_is_told_without_its_content() {
+    for (body, expected) in [
+        ("[1]", "Key Vault answered 200, but not with the JSON of a list of secrets (line 1, column 2)"),
+        (r#"{"value":[{"id":"x y"}]}"#, "Key Vault answered 200, but its list has something in it that is no secret"),
+    ] {
+        assert_eq!(list(None, body).await.0.unwrap_err(), expected);
+    }
+}
