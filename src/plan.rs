@@ -339,7 +339,8 @@ impl Plan {
             for entry in &directory.entries {
                 entry.value.uses().into_iter().try_for_each(|(id, kind)| check(&|| format!("file {}", entry.file), id, kind))?;
             }
-            for SelectedEntry { select: id, file, .. } in directory.selected.iter().filter(|entry| !selections.contains(entry.select.as_str())) {
+            if let Some(SelectedEntry { select: id, file, .. }) = directory.selected.iter().find(|entry| !selections.contains(entry.select.as_str()))
+            {
                 return Err(PlanError::UnknownId { user: format!("file {file}"), id: id.clone() });
             }
             if directory.config_map_mode.is_some() && self.config_map.is_none() {

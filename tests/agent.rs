@@ -1,5 +1,5 @@
 //! The real agent as a process against the emulator over TLS. Every run is searched for values and tokens.
-#![allow(clippy::unwrap_used)] // clippy exempts test functions, not the helpers beside them
+#![allow(clippy::unwrap_used, clippy::expect_used)] // clippy exempts test functions, not the helpers beside them
 
 #[path = "agent/certificates.rs"]
 mod certificates;

@@ -336,9 +336,11 @@ impl Plan {
 
     pub(crate) fn with(mut self, pointer: &str, value: Value) -> Plan {
         let (parent, key) = pointer.rsplit_once('/').unwrap();
-        match self.0.pointer_mut(parent).unwrap() {
-            Value::Array(items) => items.push(value),
-            fields => fields[key] = value,
+        let parent = self.0.pointer_mut(parent).unwrap();
+        if let Value::Array(items) = parent {
+            items.push(value);
+        } else {
+            parent[key] = value;
         }
         self
     }
