@@ -58,7 +58,11 @@ fn a_value_is_of_one_kind_and_over_an_object_of_that_kind() {
     assert_eq!(broken(r#""password":"2""#, r#""password":"9""#), "the plan's file web.pfx uses id \"9\", which it does not fetch");
     for (from, to, expected) in [
         (r#""part":"chain""#, r#""part":"novel""#, "unknown variant `novel`"),
-        (r#""part":"chain""#, r#""encoding":"hex""#, "a value is exactly one of object, certificate, key, template, with fields of that kind only"),
+        (
+            r#""part":"chain""#,
+            r#""encoding":"hex""#,
+            "a value is exactly one of object, certificate, key, template, environment, with fields of that kind only",
+        ),
         (r#"{"certificate":"0","part":"chain"}"#, r#"{"certificate":"0"}"#, "a value of a certificate needs part"),
         (r#""part":"chain""#, r#""part":"chain","password":"2""#, "only the part pfx has a password"),
         (r#"{"key":"1"}"#, r#"{"key":"1","object":"2"}"#, "a value is exactly one of object, certificate, key"),
