@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::sample::{median, run};
-use crate::{BoxError, Limits, ms, wall};
+use crate::{BoxError, Limits, ms};
 
 /// Alternated runs of the program alone and behind the wrapper.
 const RUNS: usize = 300;
@@ -32,11 +32,11 @@ pub(crate) fn measure(agent: &Path, limits: &mut Limits) -> Result<(), BoxError>
     };
     let (mut direct, mut behind, mut below) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        direct.push(run(alone())?);
-        behind.push(run(wrapped(&[]))?);
-        below.push(run(wrapped(&["--supervise"]))?);
+        direct.push(time(alone())?);
+        behind.push(time(wrapped(&[]))?);
+        below.push(time(wrapped(&["--supervise"]))?);
     }
-    let (direct, behind, below) = (median(&direct, wall), median(&behind, wall), median(&below, wall));
+    let (direct, behind, below) = (median(direct), median(behind), median(below));
     println!(
         "static program that does nothing, wall, median of {RUNS}: alone {:.2} ms, behind the wrapper with {VALUES} values {:.2} ms, with a parent {:.2} ms",
         ms(direct),
@@ -45,6 +45,20 @@ pub(crate) fn measure(agent: &Path, limits: &mut Limits) -> Result<(), BoxError>
     );
     limits.check("wrapper, added / program alone", (ms(behind) - ms(direct)) / ms(direct), OVERHEAD);
     Ok(())
+}
+
+/// From before the process is made until it has been waited for, and nothing between: looking at it would be longer than what is measured.
+fn time(mut command: Command) -> Result<Duration, BoxError> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let status = command.status()?;
+    let wall = start.elapsed();
+    if status.success() { Ok(wall) } else { Err(format!("{status}: {command:?}").into()) }
+}
+
+fn median(mut samples: Vec<Duration>) -> Duration {
+    samples.sort();
+    samples[samples.len() / 2]
 }
 
 /// Bytes at its end make it as large; the kernel reads none of them, which is to the wrapper's disadvantage.

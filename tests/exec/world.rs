@@ -143,7 +143,7 @@ impl Running {
     /// The next line that the program writes.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line of the program")
+        self.lines.recv_timeout(PATIENCE).unwrap()
     }
 
     pub(crate) fn send(&self, signal: Signal) {
