@@ -18,6 +18,8 @@ pub mod yaml;
 pub mod yaml_fields;
 #[cfg(any(feature = "webhook", feature = "agent"))]
 pub mod template;
+#[cfg(feature = "agent")]
+pub mod pem;
 
 #[cfg(feature = "webhook")]
 pub mod annotations;

@@ -5,10 +5,14 @@
 mod certificates;
 #[path = "agent/config_map.rs"]
 mod config_map;
+#[path = "support/emulator.rs"]
+mod emulator;
 #[path = "agent/faults.rs"]
 mod faults;
 #[path = "agent/files.rs"]
 mod files;
+#[path = "agent/formats.rs"]
+mod formats;
 #[path = "agent/identities.rs"]
 mod identities;
 #[cfg(feature = "webhook")]

@@ -2,11 +2,11 @@
 
 use std::time::SystemTime;
 
-use super::pem::{self, PemError};
 use super::pkcs12::{self, Pkcs12Error};
 use super::private_key::{PrivateKey, PrivateKeyError};
 use super::x509::X509;
-use super::{encoding, pkcs12::Contents};
+use super::{FormatError, encoding, pkcs12::Contents};
+use crate::pem::{self, PemError};
 use crate::plan::{CertificatePart, Encoding};
 use crate::secret::SecretValue;
 
@@ -14,8 +14,8 @@ use crate::secret::SecretValue;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// Neither of the forms in which Key Vault keeps certificates.
-    #[error("the value is neither PEM nor a PKCS#12 file in base64, as the secret of a certificate is")]
-    Form,
+    #[error("the value is neither PEM nor a PKCS#12 file in base64, as the secret of a certificate is ({0})")]
+    Form(Box<FormatError>),
     /// PKCS#12 that cannot be read.
     #[error("the PKCS#12 file cannot be read: {0}")]
     Pkcs12(#[from] Pkcs12Error),
@@ -37,8 +37,21 @@ pub enum CertificateError {
         at: usize,
     },
     /// A private key that Key Vault cannot have made.
-    #[error("the private key is of a kind that is not read: RSA, P-256, P-384 and P-521 are")]
+    #[error("the private key is of a kind that is not read: RSA, P-256, P-384, P-521 and P-256K are")]
     KeyKind,
+    /// A private key whose certificate cannot be found.
+    #[error(
+        "the private key is on the curve P-256K, and without its public key, which is not computed for this curve: write it again with openssl ec"
+    )]
+    KeyWithoutPublic,
+    /// In a text.
+    #[error("line {line}: {error}")]
+    Line {
+        /// Where the block begins, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        error: Box<CertificateError>,
+    },
     /// An encrypted key.
     #[error("the private key has a password; Key Vault keeps keys without one: import it as a certificate")]
     EncryptedKey,
@@ -66,7 +79,7 @@ impl CertificateError {
     /// In a text, a line says more than a byte of what the line decodes to.
     fn in_block(self, block: &pem::Block) -> CertificateError {
         let is_byte = matches!(self, CertificateError::Certificate { .. } | CertificateError::Key { .. });
-        if is_byte { CertificateError::Pem(PemError::damaged(block)) } else { self }
+        if is_byte { CertificateError::Pem(PemError::damaged(block)) } else { CertificateError::Line { line: block.line, error: Box::new(self) } }
     }
 }
 
@@ -202,7 +215,7 @@ impl Parts {
     }
 
     fn from_pfx(stored: &SecretValue) -> Result<Parts, CertificateError> {
-        let file = encoding::decode(stored, Encoding::Base64).map_err(|_| CertificateError::Form)?;
+        let file = encoding::decode(stored, Encoding::Base64).map_err(|error| CertificateError::Form(Box::new(error)))?;
         let Contents { keys, certificates } = pkcs12::read(file.expose())?;
         let mut parts = Parts { pfx: Some(file), ..Parts::default() };
         keys.iter().try_for_each(|der| parts.key(PrivateKey::from_pkcs8(der.expose())))?;
@@ -223,6 +236,7 @@ impl Parts {
         self.keys.push(key.map_err(|error| match error {
             PrivateKeyError::Damaged(damaged) => CertificateError::Key { at: damaged.at },
             PrivateKeyError::Unsupported => CertificateError::KeyKind,
+            PrivateKeyError::WithoutPublic => CertificateError::KeyWithoutPublic,
         })?);
         Ok(())
     }

@@ -34,7 +34,10 @@ fn base64(stored: &[u8]) -> Result<SecretValue, FormatError> {
         });
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(letters.len()));
-    BASE64.decode_vec(&*letters, &mut bytes).map_err(|_| FormatError::Base64End)?;
+    BASE64.decode_vec(&*letters, &mut bytes).map_err(|_| {
+        let end = stored.trim_ascii_end();
+        FormatError::Base64End { position: end.iter().position(|byte| *byte == b'=').map_or(end.len(), |at| at + 1) }
+    })?;
     Ok(SecretValue::new(std::mem::take(&mut *bytes)))
 }
 
@@ -49,7 +52,7 @@ fn hex(stored: &[u8]) -> Result<SecretValue, FormatError> {
         }
     }
     if half.is_some() {
-        return Err(FormatError::HexEnd);
+        return Err(FormatError::HexEnd { position: stored.trim_ascii_end().len() });
     }
     Ok(SecretValue::new(std::mem::take(&mut *bytes)))
 }
@@ -98,11 +101,11 @@ mod tests {
         for (encoding, text, expected) in [
             (Encoding::Base64, "aG!k", "the value is not base64: character 3 is none of its letters"),
             (Encoding::Base64, "aGk", ""),
-            (Encoding::Base64, "aGkaa", "the value is not base64: it is cut off or wrongly padded"),
-            (Encoding::Base64, "a=Gk", "the value is not base64: it is cut off or wrongly padded"),
-            (Encoding::Base64, "aGl=", "the value is not base64: it is cut off or wrongly padded"),
+            (Encoding::Base64, "aGk aa\n", "the value is not base64: it is cut off or wrongly padded at character 6"),
+            (Encoding::Base64, "a=Gk", "the value is not base64: it is cut off or wrongly padded at character 2"),
+            (Encoding::Base64, "aGl=", "the value is not base64: it is cut off or wrongly padded at character 4"),
             (Encoding::Hex, "0g", "the value is not hexadecimal: character 2 is no digit"),
-            (Encoding::Hex, "000", "the value is not hexadecimal: it has an odd number of digits"),
+            (Encoding::Hex, "00 0\n", "the value is not hexadecimal: it has an odd number of digits, and ends after character 4"),
         ] {
             assert_eq!(decoded(text, encoding).err().unwrap_or_default(), expected, "{text:?}");
         }

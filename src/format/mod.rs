@@ -5,7 +5,6 @@ mod der;
 mod encoding;
 mod environment;
 mod filters;
-mod pem;
 mod pkcs12;
 mod private_key;
 mod property;
@@ -17,7 +16,6 @@ use std::collections::HashMap;
 
 pub use certificate::{Certificate, CertificateError, Remark};
 pub use environment::Unfit;
-pub use pem::PemError;
 pub use pkcs12::Pkcs12Error;
 pub use public_key::{Key, KeyError};
 
@@ -76,8 +74,11 @@ pub enum FormatError {
         position: usize,
     },
     /// The right letters in an impossible number or order.
-    #[error("the value is not base64: it is cut off or wrongly padded")]
-    Base64End,
+    #[error("the value is not base64: it is cut off or wrongly padded at character {position}")]
+    Base64End {
+        /// Where the padding begins, or the last character; counted from 1.
+        position: usize,
+    },
     /// A character that is no hexadecimal digit.
     #[error("the value is not hexadecimal: character {position} is no digit")]
     HexDigit {
@@ -85,16 +86,19 @@ pub enum FormatError {
         position: usize,
     },
     /// Half a byte at the end.
-    #[error("the value is not hexadecimal: it has an odd number of digits")]
-    HexEnd,
+    #[error("the value is not hexadecimal: it has an odd number of digits, and ends after character {position}")]
+    HexEnd {
+        /// The last character, counted from 1.
+        position: usize,
+    },
     /// A property is wanted of something that has none.
     #[error("property {path}: the value is neither JSON nor YAML (line {line}, column {column})")]
     Unstructured {
         /// The property.
         path: PropertyPath,
-        /// Where reading as YAML stopped.
+        /// Where reading stopped: as JSON if it begins like JSON, else as YAML.
         line: usize,
-        /// Where reading as YAML stopped.
+        /// The column beside it.
         column: usize,
     },
     /// A step that leads nowhere.

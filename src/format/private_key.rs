@@ -11,6 +11,7 @@ use crate::secret::SecretValue;
 pub(super) enum PrivateKeyError {
     Damaged(Damaged),
     Unsupported,
+    WithoutPublic,
 }
 
 impl From<Damaged> for PrivateKeyError {
@@ -85,7 +86,7 @@ fn ec_public(curve: Curve, key: &[u8]) -> Result<PublicKey, PrivateKeyError> {
         Curve::P521 => p521::SecretKey::from_slice(&scalar).map(|key| key.public_key().to_sec1_bytes()).ok(),
         Curve::P256K => {
             fields.optional(context(0))?;
-            let point = fields.optional(context(1))?.ok_or(PrivateKeyError::Unsupported)?;
+            let point = fields.optional(context(1))?.ok_or(PrivateKeyError::WithoutPublic)?;
             Some(point.reader().expect(BIT_STRING)?.bits()?.into())
         }
     };

@@ -15,10 +15,16 @@ use crate::yaml::{Kind, Node};
 /// The property at `path`. What is JSON is read as JSON, anything else as YAML.
 pub(super) fn select(stored: &SecretValue, path: &PropertyPath) -> Result<SecretValue, FormatError> {
     let text = std::str::from_utf8(stored.expose()).unwrap_or_default();
-    if let Ok(root) = serde_json::from_str::<&RawValue>(text) {
-        return from_json(root, path);
-    }
-    let mut root = Node::parse(text).map_err(|error| FormatError::Unstructured { path: path.clone(), line: error.line, column: error.column })?;
+    let not_json = match serde_json::from_str::<&RawValue>(text) {
+        Ok(root) => return from_json(root, path),
+        Err(error) => error,
+    };
+    let mut root = Node::parse(text).map_err(|error| {
+        // Of what was meant to be JSON, a YAML reader says only where the first bracket stands.
+        let is_meant_as_json = text.trim_start().starts_with(['{', '[']);
+        let (line, column) = if is_meant_as_json { (not_json.line(), not_json.column()) } else { (error.line, error.column) };
+        FormatError::Unstructured { path: path.clone(), line, column }
+    })?;
     let result = from_yaml(&root, path);
     wipe(&mut root);
     result

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::der::{self, BIT_STRING, Damaged, INTEGER, NULL, OID, Reader, SEQUENCE, trim_zeros};
-use super::pem;
+use crate::pem;
 use crate::secret::SecretValue;
 use crate::vault::Jwk;
 

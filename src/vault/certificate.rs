@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::SignatureScheme;
@@ -13,6 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, Priva
 use rustls::sign::{CertifiedKey, SigningKey};
 use serde_json::json;
 use zeroize::Zeroizing;
+
+use crate::pem::{self, PemError};
 
 /// How long an assertion holds. Entra takes at most some minutes more.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -27,7 +29,7 @@ pub(super) struct Certificate {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CertificateError {
     #[error("it is no PEM text: {0}")]
-    Pem(&'static str),
+    Pem(#[from] PemError),
     #[error("it has no private key: write the key's PEM and the certificate's PEM into it, one after the other")]
     NoKey,
     #[error("its private key is encrypted: write it without a password")]
@@ -45,9 +47,9 @@ pub(super) enum CertificateError {
 impl Certificate {
     /// Reads an RSA key and its certificate from PEM text, in any order; certificates of a chain are passed over.
     pub(super) fn from_pem(text: &str) -> Result<Certificate, CertificateError> {
-        let blocks = blocks(text)?;
+        let blocks = pem::blocks(text.as_bytes())?;
         let key = signing_key(&blocks)?;
-        let certificates: Vec<&[u8]> = blocks.iter().filter(|block| block.label == "CERTIFICATE").map(|block| block.der.as_slice()).collect();
+        let certificates: Vec<&[u8]> = blocks.iter().filter(|block| block.label == "CERTIFICATE").map(|block| block.der.expose()).collect();
         let belongs = |der: &&&[u8]| CertifiedKey::new(vec![CertificateDer::from(der.to_vec())], key.clone()).keys_match().is_ok();
         let leaf = certificates.iter().find(belongs).ok_or(CertificateError::NoMatch(certificates.len()))?;
         Ok(Certificate { thumbprint: URL_SAFE_NO_PAD.encode(digest(&SHA256, leaf)), key })
@@ -75,13 +77,13 @@ impl Certificate {
     }
 }
 
-fn signing_key(blocks: &[Block<'_>]) -> Result<Arc<dyn SigningKey>, CertificateError> {
+fn signing_key(blocks: &[pem::Block]) -> Result<Arc<dyn SigningKey>, CertificateError> {
     let block = blocks.iter().find(|block| block.label.ends_with("PRIVATE KEY")).ok_or(CertificateError::NoKey)?;
     // Borrowed, so that the one copy is the one that is wiped.
-    let key = match block.label {
-        "PRIVATE KEY" => PrivateKeyDer::from(PrivatePkcs8KeyDer::from(block.der.as_slice())),
-        "RSA PRIVATE KEY" => PrivateKeyDer::from(PrivatePkcs1KeyDer::from(block.der.as_slice())),
-        "EC PRIVATE KEY" => PrivateKeyDer::from(PrivateSec1KeyDer::from(block.der.as_slice())),
+    let key = match block.label.as_str() {
+        "PRIVATE KEY" => PrivateKeyDer::from(PrivatePkcs8KeyDer::from(block.der.expose())),
+        "RSA PRIVATE KEY" => PrivateKeyDer::from(PrivatePkcs1KeyDer::from(block.der.expose())),
+        "EC PRIVATE KEY" => PrivateKeyDer::from(PrivateSec1KeyDer::from(block.der.expose())),
         "ENCRYPTED PRIVATE KEY" => return Err(CertificateError::Encrypted),
         _ => return Err(CertificateError::Key),
     };
@@ -90,35 +92,6 @@ fn signing_key(blocks: &[Block<'_>]) -> Result<Arc<dyn SigningKey>, CertificateE
         return Err(CertificateError::NotRsa);
     }
     Ok(key)
-}
-
-/// One `-----BEGIN …-----` to `-----END …-----`.
-struct Block<'t> {
-    label: &'t str,
-    der: Zeroizing<Vec<u8>>,
-}
-
-/// All blocks of a text; words between them, such as those of OpenSSL, are passed over. Every copy of a key is wiped.
-fn blocks(text: &str) -> Result<Vec<Block<'_>>, CertificateError> {
-    let mut blocks = Vec::new();
-    let mut rest = text;
-    while let Some((_, begun)) = rest.split_once("-----BEGIN ") {
-        let (label, after) = begun.split_once("-----").ok_or(CertificateError::Pem("a BEGIN line does not end"))?;
-        let (body, after) = after.split_once("-----END ").ok_or(CertificateError::Pem("a BEGIN line has no END line"))?;
-        if body.contains("ENCRYPTED") {
-            return Err(CertificateError::Encrypted);
-        }
-        // Neither grows: growing would leave an unwiped copy behind.
-        let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
-        base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
-        let mut der = Zeroizing::new(vec![0; base64.len()]);
-        let length =
-            STANDARD.decode_slice(&*base64, &mut der).map_err(|_| CertificateError::Pem("what stands between BEGIN and END is not base64"))?;
-        der.truncate(length);
-        blocks.push(Block { label, der });
-        rest = after;
-    }
-    if blocks.is_empty() { Err(CertificateError::Pem("there is no BEGIN line")) } else { Ok(blocks) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
 use crate::world::{Plan, World};
@@ -45,6 +47,56 @@ fn a_certificate_of_the_vault_becomes_the_files_of_its_parts() {
         ];
         assert_eq!(texts(&world), expected);
         assert!(!run.log.contains("WARN") && !run.log.contains("PRIVATE KEY"), "{}", run.log);
+    }
+}
+
+#[test]
+fn what_is_imported_comes_out_as_it_went_in_whatever_the_vault_makes_of_it() {
+    let world = World::new();
+    let vectors = ["kv-rsa-selfsigned", "kv-rsa-chain3", "kv-rsa-chain3-root-first", "kv-ec-p256", "kv-ec-p384", "kv-ec-p521", "kv-ec-chain3"];
+    let (mut fetch, mut entries, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+    for vector in vectors {
+        let parts = parts(&format!("{vector}.expected.pem"));
+        let backwards: String = parts.iter().rev().map(String::as_str).collect();
+        let pem = parts.concat();
+        for (form, value) in
+            [("pfx", fixture(&format!("{vector}.b64"))), ("pem", pem.clone()), ("pem64", BASE64_STANDARD.encode(&pem)), ("backwards", backwards)]
+        {
+            // The emulator writes the PFX anew: its writer and the agent's reader have nothing in common.
+            for kept in ["x-pkcs12", "x-pem-file"] {
+                let name = format!("{vector}-{form}-{kept}");
+                let policy = json!({"secret_props": {"contentType": format!("application/{kept}")}});
+                world.call("POST", &format!("/certificates/{name}/import"), &json!({"value": value, "policy": policy}));
+                let secret = world.call("GET", &format!("/secrets/{name}"), &json!(null));
+                assert_eq!(secret["value"].as_str().unwrap().contains("-----BEGIN"), kept == "x-pem-file", "{name}");
+                fetch.push(json!({"id": name, "certificate": {"vault": world.vault("demo"), "name": name}}));
+                entries.push(json!({"file": name, "mode": "0400", "value": {"certificate": name, "part": "bundle"}}));
+                expected.push((name, pem.clone()));
+            }
+        }
+    }
+    let run = world.run(&world.plan().with("/fetch", json!(fetch)).with("/directories", json!([{"path": "/keyvault/files", "entries": entries}])));
+    assert_eq!(run.code, 0, "{}", run.log);
+    assert!(!run.log.contains("WARN"), "{}", run.log);
+    expected.sort();
+    assert_eq!(texts(&world), expected);
+}
+
+#[test]
+fn a_pinned_version_of_a_certificate_has_the_key_and_the_chain_of_that_version() {
+    let world = World::new();
+    let versions = ["kv-ec-p256", "kv-rsa-chain3"].map(|vector| {
+        let imported = world.call("POST", "/certificates/renewed/import", &json!({"value": fixture(&format!("{vector}.b64"))}));
+        (imported["id"].as_str().unwrap().rsplit('/').next().unwrap().to_owned(), fixture(&format!("{vector}.expected.pem")))
+    });
+    for (version, expected) in [(Some(&versions[0].0), &versions[0].1), (Some(&versions[1].0), &versions[1].1), (None, &versions[1].1)] {
+        let mut plan = plan(&world, "renewed", &["bundle"]);
+        if let Some(version) = version {
+            plan = plan.with("/fetch/0/certificate/version", json!(version));
+        }
+        let run = world.run(&plan);
+        assert_eq!(run.code, 0, "{}", run.log);
+        assert_eq!(texts(&world), [("renewed/bundle".to_owned(), expected.clone())]);
     }
 }
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 use keyvault_injector::emulator::{Config, Emulator, Options, ServiceAccountKey};
 use serde_json::{Value, json};
 
+use crate::emulator::{read, trusting};
+
 pub(crate) const TENANT: &str = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee";
 /// May read `demo`.
 pub(crate) const APP: &str = "11111111-1111-1111-1111-111111111111";
@@ -216,7 +218,7 @@ impl World {
         for (place, text) in [("log", &output), ("termination message", &termination)] {
             assert!(!text.contains(CANARY), "a value is in the {place}: {text}");
             assert!(!text.contains("eyJ"), "a token is in the {place}: {text}");
-            assert!(!text.contains("PRIVATE KEY") && !text.contains("MII"), "a key is in the {place}: {text}");
+            assert!(!text.contains("-----BEGIN") && !text.contains("MII"), "a key is in the {place}: {text}");
         }
         Run { code, log: output, termination }
     }
@@ -227,6 +229,24 @@ impl World {
         command.args(["-c", script, env!("CARGO_BIN_EXE_keyvault-agent"), "fetch", "--root"]).arg(self.root.path());
         command.env_clear().env("KEYVAULT_AGENT_PLAN", plan.0.to_string()).env("AZURE_CLIENT_ID", "ignored").envs(environment.iter().copied());
         command
+    }
+
+    /// A call of the vault `demo`, as the application that may do everything there.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let http = trusting(&self.ca, ([127, 0, 0, 1], self.port).into()).build().unwrap();
+        let form = format!(
+            "grant_type=client_credentials&client_id={APP}&client_secret=canary-client-secret&scope=https%3A%2F%2Fvault.azure.net%2F.default"
+        );
+        let token = http.post(format!("https://localhost:{}/{TENANT}/oauth2/v2.0/token", self.port));
+        let token = token.header("content-type", "application/x-www-form-urlencoded").body(form);
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let token = read(token.send().await.unwrap()).await.json["access_token"].as_str().unwrap().to_owned();
+            let request = http.request(method.parse().unwrap(), format!("https://demo.vault.azure.net{path}?api-version=7.6"));
+            let request = request.bearer_auth(token).header("content-type", "application/json").body(body.to_string());
+            let answer = read(request.send().await.unwrap()).await;
+            assert_eq!(answer.status, 200, "{}", answer.json);
+            answer.json
+        })
     }
 
     /// Scripts a fault.

@@ -1,4 +1,7 @@
 //! Keys, certificates and PKCS#12 files, as Key Vault makes and reads them. Nothing here knows HTTP or a vault.
+//!
+//! Nothing here is shared with the agent either, DER, PEM and PKCS#12 least of all: what one of the two writes and the other reads is checked by two
+//! programs that cannot have a mistake in common.
 
 pub(super) mod curve;
 pub(super) mod der;

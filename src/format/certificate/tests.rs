@@ -222,6 +222,22 @@ fn a_pfx_stays_as_it_is_stored_unless_a_password_or_pem_makes_a_new_one() {
 }
 
 #[test]
+fn a_key_on_p256k_is_matched_by_the_public_key_that_it_carries() {
+    let stored = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds/certificate/p256k")).unwrap();
+    assert_eq!(text(&read(&stored).unwrap().bundle()), stored);
+    let [key, certificate] = &pem::blocks(stored.as_bytes()).unwrap()[..] else { panic!("one key, one certificate") };
+    let mut fields = Reader::new(key.der.expose()).nested(SEQUENCE).unwrap();
+    fields.next().unwrap();
+    let algorithm = fields.next().unwrap();
+    let mut inner = fields.nested(OCTET_STRING).unwrap().nested(SEQUENCE).unwrap();
+    let (version, scalar) = (inner.next().unwrap(), inner.next().unwrap());
+    let bare = der::element(OCTET_STRING, &[&sequence(&[version.whole, scalar.whole])]);
+    let bare = sequence(&[&unsigned(&[0]), algorithm.whole, &bare]);
+    let error = read(&text(&pem::text([("CERTIFICATE", certificate.der.expose()), ("PRIVATE KEY", &bare)]))).unwrap_err();
+    assert!(error.contains(": the private key is on the curve P-256K, and without its public key"), "{error}");
+}
+
+#[test]
 fn the_public_part_alone_is_a_chain_without_a_key() {
     let certificate = vector("kv-rsa-chain3");
     let public = Certificate::public(&certificate.chain[0].der).unwrap();
@@ -251,7 +267,10 @@ fn what_is_no_certificate_is_told_with_its_place_and_never_shown() {
     for (stored, expected) in [
         ("", "the PKCS#12 file cannot be read: it is damaged, or no PKCS#12 at all, at byte 0"),
         ("correct horse", "the PKCS#12 file cannot be read: it is damaged, or no PKCS#12 at all, at byte 0"),
-        ("canary!", "the value is neither PEM nor a PKCS#12 file in base64, as the secret of a certificate is"),
+        (
+            "canary!",
+            "the value is neither PEM nor a PKCS#12 file in base64, as the secret of a certificate is (the value is not base64: character 7 is none of its letters)",
+        ),
         (
             "\n-----BEGIN CERTIFICATE-----\ncanaryAA\n-----END CERTIFICATE-----\n",
             "the PEM text cannot be read: line 2: the block \"CERTIFICATE\" does not hold one, or a damaged one",
@@ -262,11 +281,11 @@ fn what_is_no_certificate_is_told_with_its_place_and_never_shown() {
         ),
         (
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-            "the private key has a password; Key Vault keeps keys without one: import it as a certificate",
+            "line 1: the private key has a password; Key Vault keeps keys without one: import it as a certificate",
         ),
         (
             "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n-----END PRIVATE KEY-----\n",
-            "the private key is of a kind that is not read: RSA, P-256, P-384 and P-521 are",
+            "line 1: the private key is of a kind that is not read: RSA, P-256, P-384, P-521 and P-256K are",
         ),
     ] {
         let error = read(stored).unwrap_err();

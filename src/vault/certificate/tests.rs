@@ -1,5 +1,6 @@
 use std::time::UNIX_EPOCH;
 
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, KeyPair};
 use ring::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::Value;
@@ -70,21 +71,26 @@ fn what_is_no_client_certificate_is_told_apart() {
     let leaf = certificate_of(KEY).pem();
     let ec = KeyPair::generate().unwrap().serialize_pem();
     let block = |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+    let no_key = "it has no private key: write the key's PEM and the certificate's PEM into it, one after the other";
+    let unread = "its private key cannot be read: an RSA key as PKCS#8 or PKCS#1 is expected";
+    let no_match = |count: usize| format!("none of its certificates ({count}) belongs to its private key");
     for (text, expected) in [
-        (String::new(), CertificateError::Pem("there is no BEGIN line")),
-        ("-----BEGIN PRIVATE KEY".to_owned(), CertificateError::Pem("a BEGIN line does not end")),
-        ("-----BEGIN PRIVATE KEY-----\nAA==".to_owned(), CertificateError::Pem("a BEGIN line has no END line")),
-        (block("PRIVATE KEY", "*"), CertificateError::Pem("what stands between BEGIN and END is not base64")),
-        (leaf.clone(), CertificateError::NoKey),
-        (block("ENCRYPTED PRIVATE KEY", "AA=="), CertificateError::Encrypted),
-        (block("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\n\nAA=="), CertificateError::Encrypted),
-        (block("PRIVATE KEY", "AA=="), CertificateError::Key),
-        (block("DSA PRIVATE KEY", "AA=="), CertificateError::Key),
-        (format!("{ec}{leaf}"), CertificateError::NotRsa),
-        (KEY.to_owned(), CertificateError::NoMatch(0)),
-        (format!("{KEY}{}", certificate_of(OTHER).pem()), CertificateError::NoMatch(1)),
-        (format!("{KEY}{}", block("CERTIFICATE", "AA==")), CertificateError::NoMatch(1)),
+        (String::new(), no_key),
+        ("-----BEGIN PRIVATE KEY-----\nAA==".to_owned(), "it is no PEM text: line 1: the block \"PRIVATE KEY\" has no end"),
+        (block("PRIVATE KEY", "*"), "it is no PEM text: line 2: the block \"PRIVATE KEY\" is not base64, or is cut off"),
+        (leaf.clone(), no_key),
+        (block("ENCRYPTED PRIVATE KEY", "AA=="), "its private key is encrypted: write it without a password"),
+        (
+            block("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\n\nAA=="),
+            "it is no PEM text: line 2: the block \"RSA PRIVATE KEY\" is encrypted with a password",
+        ),
+        (block("PRIVATE KEY", "AA=="), unread),
+        (block("DSA PRIVATE KEY", "AA=="), unread),
+        (format!("{ec}{leaf}"), "its private key is not RSA: Entra takes RSA keys only"),
+        (KEY.to_owned(), &no_match(0)),
+        (format!("{KEY}{}", certificate_of(OTHER).pem()), &no_match(1)),
+        (format!("{KEY}{}", block("CERTIFICATE", "AA==")), &no_match(1)),
     ] {
-        assert_eq!(Certificate::from_pem(&text).err(), Some(expected), "{text}");
+        assert_eq!(Certificate::from_pem(&text).err().map(|error| error.to_string()).as_deref(), Some(expected), "{text}");
     }
 }

@@ -122,7 +122,7 @@ fn what_a_service_principal_lacks_is_said_with_secret_and_key() {
         (&[ID, ("tenant-id", "contoso")], "key tenant-id of Secret web-sp does not hold a GUID", Final),
         (
             &[ID, IN, ("client-certificate", "canary")],
-            "key client-certificate of Secret web-sp cannot be used: it is no PEM text: there is no BEGIN line",
+            "key client-certificate of Secret web-sp cannot be used: it has no private key: write the key's PEM and the certificate's PEM into it, one after the other",
             Final,
         ),
     ] {

@@ -1,20 +1,20 @@
 //! PEM: blocks of base64 between two lines that say what they are. Text around them is passed over.
 
-use base64::Engine;
+use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine};
 use zeroize::Zeroizing;
 
-use super::encoding;
-use crate::plan::Encoding;
 use crate::secret::SecretValue;
 
 /// One block.
 #[derive(Debug)]
-pub(super) struct Block {
-    pub(super) label: String,
-    pub(super) der: SecretValue,
+pub(crate) struct Block {
+    pub(crate) label: String,
+    pub(crate) der: SecretValue,
     /// Where it begins, counted from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
 /// Where a text is no PEM, and why. Lines are counted from 1.
@@ -27,7 +27,7 @@ pub struct PemError {
 
 impl PemError {
     /// For what is PEM, and in it not what its label says.
-    pub(super) fn damaged(block: &Block) -> PemError {
+    pub(crate) fn damaged(block: &Block) -> PemError {
         PemError { line: block.line, reason: format!("the block {:?} does not hold one, or a damaged one", block.label) }
     }
 }
@@ -36,14 +36,17 @@ const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";
 /// No chain is that long.
 const MOST: usize = 100;
+/// Some writers leave the padding out.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// Whether a text has a PEM block at all.
-pub(super) fn is_pem(text: &[u8]) -> bool {
+pub(crate) fn is_pem(text: &[u8]) -> bool {
     text.windows(BEGIN.len()).any(|window| window == BEGIN.as_bytes())
 }
 
 /// The blocks of a text.
-pub(super) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
+pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
     let text = std::str::from_utf8(text).map_err(|error| PemError {
         line: text[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1,
         reason: "the text is not UTF-8".to_owned(),
@@ -56,20 +59,29 @@ pub(super) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
         if blocks.len() == MOST {
             return Err(error(index, format!("more than {MOST} blocks")));
         }
+        if label.contains(DASHES) {
+            return Err(error(index, "a block stands on one line: its line breaks have been lost".to_owned()));
+        }
         let end = format!("-----END {label}-----");
+        // Reserved whole: a buffer that grows leaves what it held.
         let mut body = Zeroizing::new(Vec::with_capacity(text.len()));
+        let mut ends = Vec::new();
         loop {
             let Some((at, line)) = lines.next() else { return Err(error(index, format!("the block {label:?} has no end"))) };
             match line.trim() {
                 line if line == end => break,
                 line if line.starts_with(DASHES) => return Err(error(at, format!("the block {label:?} is not ended before this"))),
                 line if line.contains(':') => return Err(error(at, format!("the block {label:?} is encrypted with a password"))),
-                line => body.extend_from_slice(line.as_bytes()),
+                line => body.extend(line.bytes().filter(|byte| !byte.is_ascii_whitespace())),
             }
+            ends.push(body.len());
         }
-        let body = SecretValue::new(std::mem::take(&mut *body));
-        let der = encoding::decode(&body, Encoding::Base64).map_err(|_| error(index, format!("the block {label:?} is not base64")))?;
-        blocks.push(Block { label: label.to_owned(), der, line: index + 1 });
+        let mut der = Zeroizing::new(Vec::with_capacity(body.len()));
+        BASE64.decode_vec(&*body, &mut der).map_err(|problem| {
+            let place = if let DecodeError::InvalidByte(at, _) = problem { ends.partition_point(|end| *end <= at) + 1 } else { ends.len() };
+            error(index + place, format!("the block {label:?} is not base64, or is cut off"))
+        })?;
+        blocks.push(Block { label: label.to_owned(), der: SecretValue::new(std::mem::take(&mut *der)), line: index + 1 });
     }
     Ok(blocks)
 }
@@ -78,7 +90,7 @@ pub(super) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
 const LINE: usize = 64;
 
 /// Blocks as text, in the order given, as OpenSSL writes them.
-pub(super) fn text<'d>(blocks: impl IntoIterator<Item = (&'static str, &'d [u8])>) -> SecretValue {
+pub(crate) fn text<'d>(blocks: impl IntoIterator<Item = (&'static str, &'d [u8])>) -> SecretValue {
     let blocks: Vec<_> = blocks.into_iter().collect();
     let length = |(label, der): &(&str, &[u8])| {
         let letters = der.len().div_ceil(3) * 4;
@@ -118,9 +130,13 @@ mod tests {
     #[test]
     fn what_is_no_pem_is_told_with_its_line() {
         for (text, expected) in [
+            ("-----BEGIN X----- AAAA -----END X-----", "line 1: a block stands on one line: its line breaks have been lost"),
             ("\n-----BEGIN X-----\nAAAA\n", "line 2: the block \"X\" has no end"),
             ("-----BEGIN X-----\n-----END Y-----\n", "line 2: the block \"X\" is not ended before this"),
-            ("-----BEGIN X-----\nA!\n-----END X-----\n", "line 1: the block \"X\" is not base64"),
+            ("-----BEGIN X-----\nAA\n\nAAAA\nA!\nAAAA\n-----END X-----\n", "line 5: the block \"X\" is not base64, or is cut off"),
+            ("-----BEGIN X-----\n!AAA\n-----END X-----\n", "line 2: the block \"X\" is not base64, or is cut off"),
+            ("-----BEGIN X-----\nAAAA\nAAAAA\n-----END X-----\n", "line 3: the block \"X\" is not base64, or is cut off"),
+            ("-----BEGIN X-----\nA===\n-----END X-----\n", "line 2: the block \"X\" is not base64, or is cut off"),
             ("-----BEGIN X-----\nProc-Type: 4,ENCRYPTED\n", "line 2: the block \"X\" is encrypted with a password"),
         ] {
             assert_eq!(blocks(text.as_bytes()).unwrap_err().to_string(), expected);
