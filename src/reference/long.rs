@@ -102,6 +102,10 @@ fn target_of(fields: &mut Fields<'_>, name: Option<&str>, item: &Node, problems:
 }
 
 fn object_of(vault: Option<VaultLocator>, name: &str, version: Option<ObjectVersion>, item: &Node, problems: &mut Problems) -> Option<Target> {
+    if name.contains("://") {
+        problems.add(item, "name", short::ADDRESS);
+        return None;
+    }
     let (prefix, name) = match name.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, name),

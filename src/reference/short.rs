@@ -29,11 +29,13 @@ pub(super) fn label(number: usize, item: &str) -> String {
     format!("item {number} {:?}", format!("{shown}{cut}"))
 }
 
+pub(super) const ADDRESS: &str = "an address stands where a name is expected: write {name: SECRET, vault: \"https://HOST\"} in a YAML list";
+
 /// Parses one item; its problems go to `parsed`.
 pub(super) fn item_reference(item: &str, label: String, parsed: &mut Parsed) -> Option<Reference> {
     let before = parsed.problems.len();
     if item.contains("://") {
-        parsed.problem(&label, "an address stands where a name is expected: write {name: SECRET, vault: \"https://HOST\"} in a YAML list");
+        parsed.problem(&label, ADDRESS);
         return None;
     }
     // A name holds no `=` and a file path may, so the last one separates.

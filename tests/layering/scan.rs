@@ -193,7 +193,7 @@ pub(crate) fn without_comments_and_strings(text: &str) -> String {
 }
 
 /// How many characters from here are a comment or a literal; 0 where none begins.
-fn blank_length(chars: &[char], at: usize) -> usize {
+pub(crate) fn blank_length(chars: &[char], at: usize) -> usize {
     let rest = &chars[at..];
     let in_word = at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_');
     match rest {
