@@ -17,7 +17,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, GeneralPurposeConf
 /// The bytes that `stored` stands for.
 pub(super) fn decode(stored: &SecretValue, encoding: Encoding) -> Result<SecretValue, FormatError> {
     match encoding {
-        Encoding::Utf8 => Ok(stored.clone()),
+        Encoding::Utf8 | Encoding::AsTagged => Ok(stored.clone()),
         Encoding::Base64 => base64(stored.expose()),
         Encoding::Hex => hex(stored.expose()),
     }

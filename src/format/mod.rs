@@ -216,8 +216,9 @@ fn of_secret(secret: &Secret, property: Option<&PropertyPath>, encoding: Encodin
     match (property, encoding) {
         (Some(path), _) => encoding::decode(&property::select(&secret.value, path)?, encoding),
         // What Key Vault keeps for a certificate is no text that anybody stored, so it is given out in the form that programs read.
-        (None, Encoding::Utf8) if secret.of_certificate && is_pfx() => Ok(Certificate::read(&secret.value)?.bundle()),
-        (None, _) => encoding::decode(&secret.value, encoding),
+        (None, Encoding::Utf8 | Encoding::AsTagged) if secret.of_certificate && is_pfx() => Ok(Certificate::read(&secret.value)?.bundle()),
+        (None, Encoding::AsTagged) => encoding::decode(&secret.value, secret.file_encoding),
+        (None, Encoding::Utf8 | Encoding::Base64 | Encoding::Hex) => encoding::decode(&secret.value, encoding),
     }
 }
 

@@ -1,7 +1,8 @@
 use super::*;
 
 fn secret(value: &str, content_type: Option<&str>, of_certificate: bool) -> Object {
-    Object::Secret(Secret { value: SecretValue::from(value.to_owned()), content_type: content_type.map(str::to_owned), of_certificate })
+    let (value, content_type) = (SecretValue::from(value.to_owned()), content_type.map(str::to_owned));
+    Object::Secret(Secret { value, content_type, of_certificate, file_encoding: Encoding::Utf8 })
 }
 
 fn rendered(value: &Value, values: &Values<'_>) -> Result<Vec<u8>, String> {
@@ -21,6 +22,23 @@ fn a_property_is_picked_first_and_decoded_then() {
     let values = Values::from([("0", secret(r#"{"key":"aGk="}"#, None, false))]);
     assert_eq!(rendered(&of_secret_value("0", Some("key"), Encoding::Base64), &values).unwrap(), b"hi");
     assert_eq!(rendered(&of_secret_value("1", Some("key"), Encoding::Base64), &values).unwrap_err(), "its object does not exist");
+}
+
+#[test]
+fn the_tag_of_whoever_stored_a_file_holds_where_the_reference_is_silent() {
+    let bundle = |tags: &str| serde_json::from_str::<Secret>(&format!(r#"{{"value":"6869","tags":{tags}}}"#)).unwrap();
+    for (tags, encoding, expected) in [
+        (r#"{"file-encoding":"hex"}"#, Encoding::AsTagged, &b"hi"[..]),
+        (r#"{"file-encoding":"BASE64","team":"web"}"#, Encoding::AsTagged, b"\xeb\xce\xbd"),
+        (r#"{"file-encoding":"hex"}"#, Encoding::Utf8, b"6869"),
+        (r#"{"file-encoding":"hex"}"#, Encoding::Base64, b"\xeb\xce\xbd"),
+        (r#"{"file-encoding":"utf-16le"}"#, Encoding::AsTagged, b"6869"),
+        (r#"{"team":"hex"}"#, Encoding::AsTagged, b"6869"),
+        ("null", Encoding::AsTagged, b"6869"),
+    ] {
+        let values = Values::from([("0", Object::Secret(bundle(tags)))]);
+        assert_eq!(rendered(&of_secret_value("0", None, encoding), &values).unwrap(), expected, "{tags} {encoding:?}");
+    }
 }
 
 const PFX: &str = include_str!("../../tests/fixtures/pfx/kv-ec-chain3.b64");

@@ -154,8 +154,11 @@ pub enum KeyFormat {
 /// How the text that Key Vault stores becomes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Encoding {
-    /// As it is.
+    /// As the secret's tag `file-encoding` says, which `az keyvault secret set --file` sets; without one as it is.
     #[default]
+    #[serde(rename = "as-tagged")]
+    AsTagged,
+    /// As it is.
     #[serde(rename = "utf-8")]
     Utf8,
     /// Decoded from base64.

@@ -102,7 +102,7 @@ pub(super) fn reference(number: usize, item: &Node, mut fields: Fields<'_>, pars
         target,
         destination,
         mode,
-        encoding: Encoding::Utf8,
+        encoding: Encoding::default(),
         property: None,
         format: None,
         password: None,

@@ -56,7 +56,7 @@ pub(super) fn item_reference(item: &str, label: String, parsed: &mut Parsed) -> 
         target: target?,
         destination,
         mode: None,
-        encoding: Encoding::Utf8,
+        encoding: Encoding::default(),
         property: None,
         format: None,
         password: None,

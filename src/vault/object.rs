@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::failure::{Class, Failure};
 use crate::names::ObjectName;
+use crate::plan::Encoding;
 use crate::secret::SecretValue;
 
 /// An object as it was fetched.
@@ -31,6 +32,8 @@ pub struct Secret {
     pub content_type: Option<String>,
     /// Whether Key Vault keeps it for a certificate.
     pub of_certificate: bool,
+    /// What its tag `file-encoding` says of the value: [`Encoding::Utf8`] where there is none, or one that is no encoding of bytes.
+    pub file_encoding: Encoding,
 }
 
 #[derive(Deserialize)]
@@ -40,11 +43,24 @@ struct SecretBundle {
     content_type: Option<String>,
     #[serde(default)]
     managed: bool,
+    tags: Option<Tags>,
+}
+
+#[derive(Deserialize)]
+struct Tags {
+    #[serde(rename = "file-encoding")]
+    file_encoding: Option<String>,
 }
 
 impl From<SecretBundle> for Secret {
     fn from(bundle: SecretBundle) -> Secret {
-        Secret { value: bundle.value.into(), content_type: bundle.content_type, of_certificate: bundle.managed }
+        let tag = bundle.tags.and_then(|tags| tags.file_encoding).and_then(|text| text.to_ascii_lowercase().parse().ok());
+        Secret {
+            value: bundle.value.into(),
+            content_type: bundle.content_type,
+            of_certificate: bundle.managed,
+            file_encoding: tag.unwrap_or(Encoding::Utf8),
+        }
     }
 }
 

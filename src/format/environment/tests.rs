@@ -48,7 +48,7 @@ fn variable(name: &str, object: &str) -> Variable {
 }
 
 fn secret(value: &[u8]) -> Object {
-    Object::Secret(Secret { value: SecretValue::new(value.to_vec()), content_type: None, of_certificate: false })
+    Object::Secret(Secret { value: SecretValue::new(value.to_vec()), content_type: None, of_certificate: false, file_encoding: Encoding::Utf8 })
 }
 
 fn written(value: &[u8]) -> Result<Vec<u8>, String> {

@@ -1,5 +1,6 @@
 use super::super::{Certificate, Object};
 use super::*;
+use crate::plan::Encoding;
 use crate::vault::Secret;
 
 const PFX: &str = include_str!("../../../tests/fixtures/pfx/kv-ec-chain3.b64");
@@ -8,7 +9,7 @@ const PEM: &str = include_str!("../../../tests/fixtures/pfx/kv-ec-chain3.expecte
 fn values() -> Values<'static> {
     let secret = |value: &str| {
         let value = SecretValue::from(value.to_owned());
-        Object::Secret(Secret { value, content_type: None, of_certificate: false })
+        Object::Secret(Secret { value, content_type: None, of_certificate: false, file_encoding: Encoding::Utf8 })
     };
     let certificate = Certificate::read(&SecretValue::from(PFX.to_owned())).unwrap();
     Values::from([

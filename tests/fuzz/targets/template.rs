@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use keyvault_injector::format::{Object, Values, render};
 use keyvault_injector::names::ObjectKind;
-use keyvault_injector::plan::{PlanTemplate, Value};
+use keyvault_injector::plan::{Encoding, PlanTemplate, Value};
 use keyvault_injector::secret::SecretValue;
 use keyvault_injector::template::Template;
 use keyvault_injector::vault::Secret;
@@ -19,7 +19,7 @@ fuzz_target!(|text: &str| {
     if text.len() > 300 || text.contains(['%', '*', '~', '+']) {
         return;
     }
-    let secret = Secret { value: SecretValue::from("{\"a\": [\"canary\"]}".to_owned()), content_type: None, of_certificate: false };
+    let secret = Secret { value: SecretValue::from("{\"a\": [\"canary\"]}".to_owned()), content_type: None, of_certificate: false, file_encoding: Encoding::Utf8 };
     let values: Values<'_> = HashMap::from([("0", Object::Secret(secret))]);
     let mut planned = PlanTemplate { text: text.to_owned(), secrets: Default::default(), certificates: Default::default(), keys: Default::default() };
     for reference in template.references().iter().filter(|reference| reference.kind() == ObjectKind::Secret) {
