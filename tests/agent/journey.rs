@@ -46,7 +46,8 @@ fn injected(world: &World, pod: &Value) -> Value {
     let (port, name) = (world.port, "shop".to_owned());
     let text = format!(
         "cloud: {{vaultSuffix: \"vault.localhost:{port}\", authorityHost: \"https://localhost:{port}\", verifyChallenge: false}}\n\
-         agent: {{image: \"registry.example/keyvault-injector:0.1.0\"}}\ndefaults: {{tenantId: {TENANT}}}\n"
+         agent: {{image: \"registry.example/keyvault-injector:0.1.0\"}}\ndefaults: {{tenantId: {TENANT}}}\n\
+         features: {{envFiles: \"on\", imageVolumes: \"off\"}}\n"
     );
     let mut config = Config::parse(&text, "config.yaml").unwrap();
     config.agent.extra_ca = Some(world.ca.clone());
@@ -138,4 +139,56 @@ fn groups_selections_templates_and_certificates_reach_the_files_that_the_annotat
     assert_eq!(names(&audit).iter().filter(|name| !common.contains(&name.as_str())).collect::<Vec<_>>(), ["0400 tokens/App-token", "0440 host"]);
     assert_eq!((audit["0400 tokens/App-token"].as_str(), audit["0440 host"].as_str()), ("canary-app-token", "canary-b"));
     assert_eq!(world.calls("vault")["404"], 1, "the optional one");
+}
+
+/// What a runtime would start for a container whose volumes are where the agent has written them, and what that prints.
+fn started(world: &World, container: &Value, command: &Value) -> String {
+    let inside = |text: &str| match text {
+        "/keyvault-injector/bin/keyvault-agent" => world.path("keyvault/program/keyvault-agent").display().to_string(),
+        _ => text.replace("/keyvault-injector/env", &world.path("keyvault/env").display().to_string()),
+    };
+    let words: Vec<String> = command.as_array().unwrap().iter().map(|word| inside(word.as_str().unwrap())).collect();
+    let own = |variable: &Value| Some((variable["name"].as_str()?.to_owned(), inside(variable["value"].as_str()?)));
+    let variables = container["env"].as_array().unwrap().iter().filter_map(own);
+    let output = Command::new(&words[0]).args(&words[1..]).env_clear().envs(variables).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn variables_reach_a_wrapped_program_its_probe_and_the_file_that_the_kubelet_reads() {
+    let world = World::new();
+    let mut pod = pod(&[(
+        "env",
+        "- {name: quoted, env: QUOTED, containers: [api]}\n- {name: config, property: sink.token, env: TOKEN}\n- {name: nosuch, env: GONE, optional: true}",
+    )]);
+    let shown = r#"printf '%s|%s|%s|%s' "$QUOTED" "$TOKEN" "${GONE-unset}" "$MODE""#;
+    pod["spec"]["containers"][0]["command"] = json!(["/bin/sh", "-c", shown]);
+    pod["spec"]["containers"][0]["env"] = json!([{"name": "MODE", "value": "prod"}]);
+    pod["spec"]["containers"][0]["livenessProbe"] = json!({"exec": {"command": ["/bin/sh", "-c", "env | sort"]}});
+    let pod = injected(&world, &pod);
+    let run = run(&world, &pod);
+    assert_eq!(run.code, 0, "{}{}", run.log, run.termination);
+
+    let api = &pod["spec"]["containers"][0];
+    let quoted = "it's $HOME \"canary\" \\ `id`\n#x = é";
+    assert_eq!(started(&world, api, &api["command"]), format!("{quoted}|canary-token|unset|prod"));
+    let probed = started(&world, api, &api["livenessProbe"]["exec"]["command"]);
+    assert!(probed.contains("TOKEN=canary-token\n") && !probed.contains("KEYVAULT_AGENT_"), "{probed}");
+    // The second container has no command: the kubelet reads what only it is given.
+    let read = world.files("keyvault/env-2");
+    assert_eq!(read.iter().map(|(file, (mode, _))| format!("{mode} {file}")).collect::<Vec<_>>(), ["0400 env"]);
+    assert_eq!(read["env"].1, b"TOKEN='canary-token'\n");
+    assert!(!pod.to_string().contains("canary"), "no value in the pod");
+}
+
+#[test]
+fn a_variable_that_the_kubelets_file_cannot_carry_ends_the_fetch_by_its_name() {
+    let world = World::new();
+    let pod = injected(&world, &pod(&[("env", "QUOTED=quoted")]));
+    let run = run(&world, &pod);
+    assert_eq!(run.code, 65, "{}", run.log);
+    let expected = "format demo/quoted: file env: variable QUOTED: the value cannot be delivered by a file: it has a single quote (byte 3), and nothing can be escaped there; store another value, or give the container a command and set keyvault-injector.io/env-delivery to exec";
+    assert!(run.termination.starts_with(expected), "{}", run.termination);
+    assert!(world.files("keyvault/env").is_empty() && !run.log.contains("canary"), "{}", run.log);
 }
