@@ -14,6 +14,14 @@ pub(super) enum Command {
     Fetch {
         root: Option<PathBuf>,
     },
+    /// Carry out the plan and keep its files up to date.
+    Watch {
+        root: Option<PathBuf>,
+    },
+    /// Say whether the plan's files are in place.
+    Started {
+        root: Option<PathBuf>,
+    },
     /// Set the values and become a program, or stay its parent.
     Exec {
         supervise: bool,
@@ -49,15 +57,22 @@ impl Command {
             ["exec", "--supervise", "--", _, ..] => Ok(Command::Exec { supervise: true, program: program(3) }),
             [.., "--help" | "-h"] => Ok(Command::Help),
             ["--version" | "-V"] => Ok(Command::Version),
-            ["fetch"] => Ok(Command::Fetch { root: None }),
-            ["fetch", "--root"] => Err(UsageError::NoRoot),
-            ["fetch", "--root", root] => Ok(Command::Fetch { root: Some(root.into()) }),
+            ["fetch", rest @ ..] => root(rest).map(|root| Command::Fetch { root }),
+            ["watch", rest @ ..] => root(rest).map(|root| Command::Watch { root }),
+            ["started", rest @ ..] => root(rest).map(|root| Command::Started { root }),
             ["exec"] | ["exec", "--"] | ["exec", "--supervise"] | ["exec", "--supervise", "--"] => Err(UsageError::NoProgram),
-            ["fetch", other, ..] if *other != "--root" => Err(UsageError::Unknown((*other).to_owned())),
-            ["exec", "--supervise", other, ..] | ["exec", other, ..] | ["fetch", _, _, other, ..] | [other, ..] => {
-                Err(UsageError::Unknown((*other).to_owned()))
-            }
+            ["exec", "--supervise", other, ..] | ["exec", other, ..] | [other, ..] => Err(UsageError::Unknown((*other).to_owned())),
         }
+    }
+}
+
+/// What stands behind a command that works on a plan.
+fn root(words: &[&str]) -> Result<Option<PathBuf>, UsageError> {
+    match words {
+        [] => Ok(None),
+        ["--root"] => Err(UsageError::NoRoot),
+        ["--root", root] => Ok(Some(root.into())),
+        ["--root", _, other, ..] | [other, ..] => Err(UsageError::Unknown((*other).to_owned())),
     }
 }
 
@@ -75,11 +90,15 @@ pub(super) fn help() -> String {
     let mut text = "\
 keyvault-agent: brings secrets, certificates and public keys from Azure Key Vault to a pod.
 
-  fetch   reads the objects of a plan and writes them as files
-  exec    sets what fetch has left as environment variables and becomes PROGRAM, without a network
+  fetch    reads the objects of a plan and writes them as files
+  watch    the same, and keeps the files up to date until SIGTERM
+  started  says whether the files are in place, without a network
+  exec     sets what fetch has left as environment variables and becomes PROGRAM, without a network
 
 Usage:
   keyvault-agent fetch [--root DIR]
+  keyvault-agent watch [--root DIR]
+  keyvault-agent started [--root DIR]
   keyvault-agent exec [--supervise] -- PROGRAM ARGS…
   keyvault-agent --help | --version
 
@@ -92,7 +111,8 @@ Environment:
   HTTPS_PROXY, ALL_PROXY, NO_PROXY     as curl reads them; never for the metadata address
 
 Exit codes:
-   0  every file is written
+   0  every file is written; for watch: SIGTERM came
+   1  for started: not every file is in place
   64  the command line or the plan cannot be used
 "
     .to_owned();
@@ -100,7 +120,7 @@ Exit codes:
         // Writing to a String does not fail.
         let _ = writeln!(text, "  {}  {class}: {}", report::exit_code(class), report::meaning(class));
     }
-    let _ = writeln!(text, " {}  SIGTERM came first", report::TOLD_TO_END);
+    let _ = writeln!(text, " {}  SIGTERM came first, to fetch", report::TOLD_TO_END);
     text.push_str(EXEC_CODES);
     text.push_str("\nEach class has a page in docs/errors of the project: docs/errors/rbac.md and so on.\n");
     text
@@ -119,6 +139,8 @@ mod tests {
         for (line, expected) in [
             ("fetch", Command::Fetch { root: None }),
             ("fetch --root /tmp/x", Command::Fetch { root: Some("/tmp/x".into()) }),
+            ("watch --root /tmp/x", Command::Watch { root: Some("/tmp/x".into()) }),
+            ("started", Command::Started { root: None }),
             ("--help", Command::Help),
             ("fetch -h", Command::Help),
             ("--version", Command::Version),
@@ -135,7 +157,9 @@ mod tests {
     fn refuses_anything_else_by_name() {
         for (line, expected) in [
             ("", "no command: write keyvault-agent fetch, or keyvault-agent --help"),
-            ("watch", "\"watch\" is not known here: see keyvault-agent --help"),
+            ("refresh", "\"refresh\" is not known here: see keyvault-agent --help"),
+            ("watch --root", "--root needs a directory"),
+            ("started now", "\"now\" is not known here: see keyvault-agent --help"),
             ("fetch now", "\"now\" is not known here: see keyvault-agent --help"),
             ("fetch --root", "--root needs a directory"),
             ("fetch --root /tmp now", "\"now\" is not known here: see keyvault-agent --help"),

@@ -13,6 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::clock::rfc3339;
 use crate::names::{FileMode, FilePath};
 use crate::secret::SecretValue;
 
@@ -92,15 +93,17 @@ impl Staged {
         Ok(())
     }
 
+    /// Adds a file that consumers get no link to.
+    pub(super) fn note(&self, name: &str, mode: u32, content: &[u8]) -> Result<(), WriteError> {
+        write_new(&self.root.join(&self.fresh).join(name), mode, content).map_err(|error| WriteError::new(name, error))
+    }
+
     fn write(&self, file: &File<'_>) -> io::Result<()> {
         let path = self.root.join(&self.fresh).join(file.path.as_str());
         for (slash, _) in file.path.as_str().match_indices('/') {
             make_directory(&self.root.join(&self.fresh).join(&file.path.as_str()[..slash])).or_else(already_exists)?;
         }
-        let mut handle = OpenOptions::new().write(true).create_new(true).mode(file.mode.bits()).open(&path)?;
-        // Whatever the umask has taken away.
-        handle.set_permissions(Permissions::from_mode(file.mode.bits()))?;
-        handle.write_all(file.content.expose())
+        write_new(&path, file.mode.bits(), file.content.expose())
     }
 
     /// Names that consumers open. They lead nowhere until the content is published, just as if they were not there.
@@ -161,6 +164,21 @@ fn make_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o755 | inherited))
 }
 
+fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let mut handle = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // Whatever the umask has taken away.
+    handle.set_permissions(Permissions::from_mode(mode))?;
+    handle.write_all(content)
+}
+
+/// Puts a file beside [`DATA`], or replaces it by one rename.
+pub(super) fn replace(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    fs::remove_file(&temporary).or_else(not_found)?;
+    write_new(&temporary, mode, content)?;
+    fs::rename(&temporary, path)
+}
+
 fn points_to(path: &Path, target: &str) -> bool {
     fs::read_link(path).is_ok_and(|found| found == Path::new(target))
 }
@@ -175,12 +193,8 @@ fn not_found(error: io::Error) -> io::Result<()> {
 
 /// `..2026_11_21_10_00_00.123456789`, after the kubelet's habit.
 fn stamp(now: SystemTime) -> String {
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    // Sun, 06 Nov 1994 08:49:37 GMT
-    let date = httpdate::fmt_http_date(now);
-    let month = MONTHS.find(&date[8..11]).map_or(0, |at| at / 3 + 1);
     let nanoseconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-    format!("..{}_{month:02}_{}_{}.{nanoseconds:09}", &date[12..16], &date[5..7], date[17..25].replace(':', "_"))
+    format!("..{}.{nanoseconds:09}", rfc3339(now).trim_end_matches('Z').replace(['-', 'T', ':'], "_"))
 }
 
 fn is_stamp(name: &str) -> bool {

@@ -1,33 +1,36 @@
-//! The agent in a workload's pod: reads the plan, fetches, writes, ends; or stands before a container's program.
+//! The agent in a workload's pod: reads the plan, fetches, writes, and ends or keeps the files up to date; or stands before a container's program.
 
 mod arguments;
+mod clock;
 mod config_map;
+mod delivery;
 mod directory;
 mod exec;
 mod expansion;
 mod log;
+mod marker;
 mod place;
 mod program;
 mod report;
 mod termination;
+mod watch;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::fetch::{self, Problem, label};
-use crate::format::{self, Rendered, Values};
+use crate::fetch::{self, Problem};
+use crate::format::Values;
 use crate::plan::{self, Plan};
-use crate::vault::{Class, Client, Failure, HttpsNetwork, Network, ProxyVariables, Resolver, Retry};
+use crate::vault::{Class, Client, HttpsNetwork, Network, ProxyVariables, Resolver, Retry};
 use arguments::Command;
-use directory::{File, Staged};
 use expansion::Found;
+use marker::Contents;
 use place::Places;
 
 /// Longer ones are as good as none, and clocks overflow.
@@ -46,6 +49,10 @@ enum Unusable {
     Place(#[from] place::PlaceError),
     #[error("{0}")]
     Tls(#[from] crate::vault::TlsError),
+    #[error("the plan has no refresh, so there is nothing to watch: keyvault-agent fetch carries it out")]
+    NoRefresh,
+    #[error("{0}")]
+    Port(#[from] watch::PortError),
     #[error("this machine cannot run the agent: {0}")]
     Machine(#[from] std::io::Error),
 }
@@ -56,7 +63,10 @@ pub fn main(arguments: &[OsString], environment: &dyn Fn(&str) -> Option<String>
         Ok(Command::Exec { supervise, program }) => hide().map(|()| exec::run(supervise, &program, environment)),
         Ok(Command::Help) => return print(&arguments::help()),
         Ok(Command::Version) => return print(concat!("keyvault-agent ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Fetch { root }) => hide().and_then(|()| Ok(Places::below(root.as_deref())?)).and_then(|places| fetch_once(&places, environment)),
+        Ok(Command::Fetch { root }) => hide().and_then(|()| fetch_once(&Places::below(root.as_deref())?, environment)),
+        Ok(Command::Watch { root }) => hide().and_then(|()| keep_fresh(&Places::below(root.as_deref())?, environment)),
+        // It reads no value.
+        Ok(Command::Started { root }) => Places::below(root.as_deref()).map_err(Unusable::from).and_then(|places| started(&places, environment)),
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(|unusable| {
@@ -79,20 +89,43 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn fetch_once(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<ExitCode, Unusable> {
-    let prepared =
-        prepare(places, environment).inspect_err(|unusable| termination::write(&places.termination_log(), &format!("plan: {unusable}\n")))?;
-    let (plan, network, runtime) = prepared;
+    let Prepared { plan, digest, network, runtime } = prepare(places, environment).inspect_err(|unusable| places.tell(unusable))?;
     log::start(plan.log_level);
-    match runtime.block_on(until_told_to_end(carry_out(&plan, network)))? {
+    match runtime.block_on(until_told_to_end(carry_out(&plan, &digest, network)))? {
         None => Ok(ExitCode::from(report::TOLD_TO_END)),
         Some(Ok(())) => Ok(ExitCode::SUCCESS),
-        Some(Err(problems)) => {
-            let lines = report::lines(&problems);
-            lines.iter().for_each(|line| tracing::error!("{line}"));
-            termination::write(&places.termination_log(), &termination::fit(&lines));
-            Ok(ExitCode::from(problems.first().map_or(report::UNUSABLE, |problem| report::exit_code(problem.failure.class))))
-        }
+        Some(Err(problems)) => Ok(failed(places, &problems)),
     }
+}
+
+fn keep_fresh(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<ExitCode, Unusable> {
+    let prepared = prepare(places, environment).and_then(|prepared| {
+        let refresh = prepared.plan.refresh.clone().ok_or(Unusable::NoRefresh)?;
+        let listener = refresh.port.map(watch::listen).transpose()?;
+        Ok((prepared, refresh, listener))
+    });
+    let (Prepared { plan, digest, network, runtime }, refresh, listener) = prepared.inspect_err(|unusable| places.tell(unusable))?;
+    log::start(plan.log_level);
+    let job = watch::Job { plan: &plan, digest: &digest, refresh: &refresh, listener, now: SystemTime::now, random: fastrand::f64 };
+    match runtime.block_on(until_told_to_end(watch::run(job, network)))? {
+        None => Ok(ExitCode::SUCCESS),
+        Some(problems) => Ok(failed(places, &problems)),
+    }
+}
+
+/// Whether the files of every directory are in place. Asked every second while a pod starts, so it is cheap.
+fn started(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<ExitCode, Unusable> {
+    let text = environment(plan::PLAN_VARIABLE).ok_or(Unusable::NoPlan)?;
+    let (plan, digest) = (places.apply(Plan::from_json(&text)?)?, marker::digest(&text));
+    let in_place = plan.directories.iter().all(|directory| marker::read(directory, &digest).is_some());
+    Ok(if in_place { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn failed(places: &Places, problems: &[Problem]) -> ExitCode {
+    let lines = report::lines(problems);
+    lines.iter().for_each(|line| tracing::error!("{line}"));
+    termination::write(&places.termination_log(), &termination::fit(&lines));
+    ExitCode::from(problems.first().map_or(report::UNUSABLE, |problem| report::exit_code(problem.failure.class)))
 }
 
 /// `None` if SIGTERM comes first. The first process of a container has to listen for it, or it is killed only after the grace period.
@@ -104,34 +137,30 @@ async fn until_told_to_end<T>(work: impl Future<Output = T>) -> std::io::Result<
     }
 }
 
+struct Prepared {
+    plan: Plan,
+    /// The [`marker::digest`] of the plan as it came.
+    digest: String,
+    network: HttpsNetwork,
+    runtime: tokio::runtime::Runtime,
+}
+
 /// Everything that can be wrong before the first request.
-fn prepare(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<(Plan, HttpsNetwork, tokio::runtime::Runtime), Unusable> {
-    let plan = places.apply(Plan::from_json(&environment(plan::PLAN_VARIABLE).ok_or(Unusable::NoPlan)?)?)?;
+fn prepare(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<Prepared, Unusable> {
+    let text = environment(plan::PLAN_VARIABLE).ok_or(Unusable::NoPlan)?;
+    let plan = places.apply(Plan::from_json(&text)?)?;
     let (proxies, resolver) = (ProxyVariables::read(environment), Resolver::new("/etc/resolv.conf"));
     let network = HttpsNetwork::new(plan.extra_ca.as_deref(), plan.identity.token_proxy(), &proxies, &resolver)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok((plan, network, runtime))
+    Ok(Prepared { plan, digest: marker::digest(&text), network, runtime })
 }
 
-/// All values arrive and are rendered before the first file is written.
-async fn carry_out(plan: &Plan, network: HttpsNetwork) -> Result<(), Vec<Problem>> {
-    let start = Instant::now();
-    copy_program(plan).map_err(|problem| vec![problem])?;
-    let retry = Retry::new(start + plan.deadline.get().min(LONGEST_DEADLINE), fastrand::f64);
+async fn carry_out(plan: &Plan, digest: &str, network: HttpsNetwork) -> Result<(), Vec<Problem>> {
+    let retry = first_tries(plan);
     let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
+    delivery::copy_program(plan).map_err(|problem| vec![problem])?;
     let plan = complete(plan, &client, &retry).await?;
-    tracing::info!("objects to read: {}, directories to write: {}", plan.fetch.len(), plan.directories.len());
-    let values = fetch::fetch(&client, &plan.fetch, &retry).await?;
-    let views = render(&plan, &values)?;
-    write(&views).map_err(|problem| vec![problem])?;
-    tracing::info!("done in {} ms", start.elapsed().as_millis());
-    Ok(())
-}
-
-fn copy_program(plan: &Plan) -> Result<(), Problem> {
-    let Some(directory) = &plan.program else { return Ok(()) };
-    let copied = program::copy(Path::new("/proc/self/exe"), Path::new(directory.as_str()));
-    copied.map_err(|error| Problem { object: directory.to_string(), failure: Failure::new(Class::Volume, error.to_string()) })
+    deliver(&plan, digest, &client, &retry).await.map(drop)
 }
 
 /// The plan with everything in it that was unknown when it was made.
@@ -158,45 +187,23 @@ async fn complete<'p, N: Network>(plan: &'p Plan, client: &Client<'_, N>, retry:
     expansion::expand(plan.clone(), found).map(Cow::Owned)
 }
 
-/// A directory and the files that it will hold.
-type View<'p> = (&'p Path, Vec<File<'p>>);
-
-fn render<'p>(plan: &'p Plan, values: &Values<'_>) -> Result<Vec<View<'p>>, Vec<Problem>> {
-    let (mut views, mut problems) = (Vec::new(), Vec::new());
-    for directory in &plan.directories {
-        let mut files = Vec::new();
-        for entry in &directory.entries {
-            match format::render(&entry.value, values) {
-                Ok(Rendered::File(content)) => files.push(File { path: &entry.file, mode: entry.mode, content }),
-                Ok(Rendered::Absent(why)) => tracing::info!("{}: left out, because {why}", entry.file),
-                Err(error) => problems.push(unfit(plan, entry, &error)),
-            }
-        }
-        views.push((Path::new(directory.path.as_str()), files));
-    }
-    if problems.is_empty() { Ok(views) } else { Err(problems) }
+/// The tries that the plan's deadline allows, from now on.
+fn first_tries(plan: &Plan) -> Retry {
+    Retry::new(Instant::now() + plan.deadline.get().min(LONGEST_DEADLINE), fastrand::f64)
 }
 
-fn unfit(plan: &Plan, entry: &plan::Entry, error: &format::FormatError) -> Problem {
-    let id = error.id().or(entry.value.id());
-    match plan.fetch.iter().find(|fetch| Some(fetch.id.as_str()) == id) {
-        Some(fetch) => Problem { object: label(&fetch.object), failure: Failure::new(Class::Format, format!("file {}: {error}", entry.file)) },
-        None => Problem { object: format!("file {}", entry.file), failure: Failure::new(Class::Format, error.to_string()) },
-    }
-}
-
-/// Stages every directory before the first one changes.
-fn write(views: &[View<'_>]) -> Result<(), Problem> {
-    let problem = |directory: &Path, error: directory::WriteError| Problem {
-        object: directory.display().to_string(),
-        failure: Failure::new(Class::Volume, error.to_string()),
-    };
-    let now = SystemTime::now();
-    let stage = |(directory, files): &View<'_>| Staged::new(directory, files, now).map_err(|error| problem(directory, error));
-    let staged = views.iter().map(stage).collect::<Result<Vec<_>, Problem>>()?;
-    for (staged, (directory, files)) in staged.into_iter().zip(views) {
-        staged.publish().map_err(|error| problem(directory, error))?;
-        tracing::info!("{}: files written: {}", directory.display(), files.len());
-    }
-    Ok(())
+/// All values arrive and are rendered before the first file is written. Brings the values and what the files were made of.
+async fn deliver<'p, N: Network>(
+    plan: &'p Plan,
+    digest: &str,
+    client: &Client<'_, N>,
+    retry: &Retry,
+) -> Result<(Values<'p>, Vec<Contents>), Vec<Problem>> {
+    let start = Instant::now();
+    tracing::info!("objects to read: {}, directories to write: {}", plan.fetch.len(), plan.directories.len());
+    let (values, versions) = fetch::fetch(client, &plan.fetch, retry).await?;
+    let views = delivery::render(plan, &values, &versions)?;
+    delivery::write(&views, digest, SystemTime::now()).map_err(|problem| vec![problem])?;
+    tracing::info!("done in {} ms", start.elapsed().as_millis());
+    Ok((values, views.into_iter().map(|view| view.made).collect()))
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::termination;
 use crate::names::AbsolutePath;
 use crate::plan::{Identity, Plan};
 
@@ -35,6 +36,11 @@ impl Places {
         self.root.join("dev/termination-log")
     }
 
+    /// Says in the termination log why the plan cannot be carried out.
+    pub(super) fn tell(&self, unusable: &dyn std::fmt::Display) {
+        termination::write(&self.termination_log(), &format!("plan: {unusable}\n"));
+    }
+
     /// The plan with every path in its place.
     pub(super) fn apply(&self, mut plan: Plan) -> Result<Plan, PlaceError> {
         check(&plan)?;
@@ -45,7 +51,9 @@ impl Places {
         };
         let config_map_path = plan.config_map.as_mut().map(|templates| &mut templates.path);
         let directories = plan.directories.iter_mut().map(|directory| &mut directory.path);
-        for path in identity_path.into_iter().chain(config_map_path).chain(directories).chain(&mut plan.program) {
+        let now_file = plan.refresh.as_mut().and_then(|refresh| refresh.now_file.as_mut());
+        let agents_own = config_map_path.into_iter().chain(&mut plan.program).chain(now_file);
+        for path in identity_path.into_iter().chain(directories).chain(agents_own) {
             *path = self.place(path)?;
         }
         Ok(plan)

@@ -13,9 +13,12 @@ use tokio::time::Instant;
 use crate::format::{self, Values};
 use crate::names::VaultUrl;
 use crate::plan::{Fetch, Object};
-use crate::vault::{Class, Client, Failure, Network, Retry};
+use crate::vault::{Class, Client, Failure, Network, Retry, Stored};
 use gate::Gate;
 pub use selection::select;
+
+/// The versions of fetched objects by the plan's ids; empty where an answer does not say.
+pub type Versions<'p> = HashMap<&'p str, String>;
 
 /// How one object could not be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,24 +34,41 @@ pub struct Problem {
 ///
 /// # Errors
 /// Every object that could not be had, in the plan's order. An optional one that does not exist is no problem.
-pub async fn fetch<'p, N: Network>(client: &Client<'_, N>, objects: &'p [Fetch], retry: &Retry) -> Result<Values<'p>, Vec<Problem>> {
+pub async fn fetch<'p, N: Network>(client: &Client<'_, N>, objects: &'p [Fetch], retry: &Retry) -> Result<(Values<'p>, Versions<'p>), Vec<Problem>> {
     client.sign_in().await.map_err(|failure| vec![Problem { object: all(objects), failure }])?;
     let gates: HashMap<&VaultUrl, Gate> = objects.iter().map(|fetch| (&fetch.object.vault, Gate::new(retry.deadline(), retry.jitter()))).collect();
     let reads = join_all(objects.iter().map(|fetch| read(client, fetch, &gates[&fetch.object.vault], retry.clone()))).await;
-    let (mut values, mut problems) = (Values::new(), Vec::new());
+    let (mut values, mut versions, mut problems) = (Values::new(), Versions::new(), Vec::new());
     for (Fetch { id, object, .. }, result) in objects.iter().zip(reads) {
         match result {
-            Ok(value) => drop(values.insert(id.as_str(), value)),
+            Ok((value, version)) => {
+                values.insert(id.as_str(), value);
+                versions.insert(id.as_str(), version);
+            }
             Err(failure) if object.optional && failure.class == Class::NotFound => tracing::info!("{}: does not exist, left out", label(object)),
             Err(failure) => problems.push(Problem { object: label(object), failure }),
         }
     }
-    if problems.is_empty() { Ok(values) } else { Err(problems) }
+    if problems.is_empty() { Ok((values, versions)) } else { Err(problems) }
 }
 
-async fn read<N: Network>(client: &Client<'_, N>, Fetch { kind, object, .. }: &Fetch, gate: &Gate, retry: Retry) -> Result<format::Object, Failure> {
+async fn read<N: Network>(
+    client: &Client<'_, N>,
+    Fetch { kind, object, .. }: &Fetch,
+    gate: &Gate,
+    retry: Retry,
+) -> Result<(format::Object, String), Failure> {
     let stored = through(gate, retry, &label(object), async || client.read(*kind, object).await).await?;
     tracing::info!("{}: read", label(object));
+    let version = stored.version().to_owned();
+    Ok((open(object, stored)?, version))
+}
+
+/// Finds out what a fetched object is made of, and says what is remarkable about it.
+///
+/// # Errors
+/// A certificate or key that is not one.
+pub fn open(object: &Object, stored: Stored) -> Result<format::Object, Failure> {
     let read = format::Object::read(stored).map_err(|error| Failure::new(Class::Format, error.to_string()))?;
     if let format::Object::Certificate(certificate) = &read {
         tell(object, certificate);
@@ -85,7 +105,8 @@ pub fn label(object: &Object) -> String {
 }
 
 /// Names objects that share one failure.
-fn all(objects: &[Fetch]) -> String {
+#[must_use]
+pub fn all(objects: &[Fetch]) -> String {
     match objects {
         [] => "no object".to_owned(),
         [only] => label(&only.object),

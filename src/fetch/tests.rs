@@ -75,7 +75,7 @@ async fn run(vault: &Vault, objects: &[Fetch], deadline: Duration) -> Result<Vec
     let retry = Retry::new(Instant::now() + deadline, || 0.5);
     let client = Client::new(vault, &cloud, &identity, retry.clone());
     match fetch(&client, objects, &retry).await {
-        Ok(values) => {
+        Ok((values, _)) => {
             let mut texts: Vec<String> = values.iter().map(|(id, value)| format!("{id}: {}", text(value))).collect();
             texts.sort();
             Ok(texts)

@@ -45,8 +45,8 @@ impl Object {
     pub fn read(stored: Stored) -> Result<Object, FormatError> {
         Ok(match stored {
             Stored::Secret(secret) => Object::Secret(secret),
-            Stored::Certificate(StoredCertificate::Secret(value)) => Object::Certificate(Certificate::read(&value)?),
-            Stored::Certificate(StoredCertificate::Public(der)) => Object::Certificate(Certificate::public(&der)?),
+            Stored::Certificate(StoredCertificate::Secret(secret)) => Object::Certificate(Certificate::read(&secret.value)?),
+            Stored::Certificate(StoredCertificate::Public { der, .. }) => Object::Certificate(Certificate::public(&der)?),
             Stored::Key(jwk) => Object::Key(Key::read(&jwk)?),
         })
     }

@@ -2,7 +2,7 @@ use super::*;
 
 fn secret(value: &str, content_type: Option<&str>, of_certificate: bool) -> Object {
     let (value, content_type) = (SecretValue::from(value.to_owned()), content_type.map(str::to_owned));
-    Object::Secret(Secret { value, content_type, of_certificate, file_encoding: Encoding::Utf8 })
+    Object::Secret(Secret { value, content_type, of_certificate, file_encoding: Encoding::Utf8, version: String::new() })
 }
 
 fn rendered(value: &Value, values: &Values<'_>) -> Result<Vec<u8>, String> {

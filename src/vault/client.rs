@@ -43,6 +43,12 @@ impl<'p, N: Network> Client<'p, N> {
         Client { network, cloud, identity, retry, tokens: Tokens::default() }
     }
 
+    /// Begins another run: sign-ins are tried as `retry` says, a token that was had is kept, a sign-in that failed is forgotten.
+    pub fn renew(&mut self, retry: Retry) {
+        self.retry = retry;
+        self.tokens.forget_failure();
+    }
+
     /// Gets the token that all reads use.
     ///
     /// # Errors
@@ -75,7 +81,7 @@ impl<'p, N: Network> Client<'p, N> {
     /// its key is one that never leaves the vault.
     async fn certificate(&self, object: &Object) -> Result<StoredCertificate, Failure> {
         let failure = match self.secret(object).await {
-            Ok(secret) => return Ok(StoredCertificate::Secret(secret.value)),
+            Ok(secret) => return Ok(StoredCertificate::Secret(secret)),
             Err(failure) if matches!(failure.class, Class::NotFound | Class::Rbac) => failure,
             Err(failure) => return Err(failure),
         };
@@ -84,7 +90,7 @@ impl<'p, N: Network> Client<'p, N> {
                 what: format!("the certificate can be read, and its private key, which is the secret of the same name, cannot: {}", failure.what),
                 ..failure
             }),
-            Ok(bundle) => bundle.leaf().map(StoredCertificate::Public),
+            Ok(bundle) => bundle.leaf(),
             Err(other) if other.class == Class::NotFound || other.outlook != Outlook::Final => Err(other),
             Err(_) => Err(failure),
         }

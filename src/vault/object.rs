@@ -22,6 +22,24 @@ pub enum Stored {
     Key(Jwk),
 }
 
+impl Stored {
+    /// Its version; empty where the answer does not say.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        match self {
+            Stored::Secret(secret) | Stored::Certificate(StoredCertificate::Secret(secret)) => &secret.version,
+            Stored::Certificate(StoredCertificate::Public { version, .. }) => version,
+            Stored::Key(jwk) => version_in(&jwk.kid),
+        }
+    }
+}
+
+/// The last segment of `https://HOST/COLLECTION/NAME/VERSION`, or nothing where that is not what stands there.
+fn version_in(address: &str) -> &str {
+    let version = address.split('/').nth(5).unwrap_or_default();
+    if version.len() <= 64 && version.bytes().all(|byte| byte.is_ascii_alphanumeric()) { version } else { "" }
+}
+
 /// A secret's value and what it is.
 #[derive(Debug, Deserialize)]
 #[serde(from = "SecretBundle")]
@@ -34,6 +52,8 @@ pub struct Secret {
     pub of_certificate: bool,
     /// What its tag `file-encoding` says of the value: [`Encoding::Utf8`] where there is none, or one that is no encoding of bytes.
     pub file_encoding: Encoding,
+    /// Its version; empty where the answer does not say.
+    pub version: String,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +63,8 @@ struct SecretBundle {
     content_type: Option<String>,
     #[serde(default)]
     managed: bool,
+    #[serde(default)]
+    id: String,
     tags: Option<Tags>,
 }
 
@@ -55,11 +77,13 @@ struct Tags {
 impl From<SecretBundle> for Secret {
     fn from(bundle: SecretBundle) -> Secret {
         let tag = bundle.tags.and_then(|tags| tags.file_encoding).and_then(|text| text.to_ascii_lowercase().parse().ok());
+        let version = version_in(&bundle.id).to_owned();
         Secret {
             value: bundle.value.into(),
             content_type: bundle.content_type,
             of_certificate: bundle.managed,
             file_encoding: tag.unwrap_or(Encoding::Utf8),
+            version,
         }
     }
 }
@@ -130,10 +154,15 @@ impl Listed {
 /// A certificate, as whole as it may be read.
 #[derive(Debug)]
 pub enum StoredCertificate {
-    /// The value of the secret behind it.
-    Secret(SecretValue),
-    /// The leaf alone, as DER, since its policy keeps the private key in the vault.
-    Public(Vec<u8>),
+    /// The secret behind it.
+    Secret(Secret),
+    /// The leaf alone, since its policy keeps the private key in the vault.
+    Public {
+        /// The leaf as DER.
+        der: Vec<u8>,
+        /// Its version; empty where the answer does not say.
+        version: String,
+    },
 }
 
 /// The answer about a certificate.
@@ -141,6 +170,8 @@ pub enum StoredCertificate {
 pub(super) struct CertificateBundle {
     cer: String,
     policy: Option<Policy>,
+    #[serde(default)]
+    id: String,
 }
 
 #[derive(Deserialize)]
@@ -158,8 +189,9 @@ impl CertificateBundle {
         self.policy.as_ref().and_then(|policy| policy.key_props.as_ref()?.exportable).unwrap_or(true)
     }
 
-    pub(super) fn leaf(&self) -> Result<Vec<u8>, Failure> {
-        STANDARD.decode(&self.cer).map_err(|_| Failure::new(Class::Format, "Key Vault answered 200, but the certificate's cer is not base64"))
+    pub(super) fn leaf(&self) -> Result<StoredCertificate, Failure> {
+        let not_base64 = |_| Failure::new(Class::Format, "Key Vault answered 200, but the certificate's cer is not base64");
+        Ok(StoredCertificate::Public { der: STANDARD.decode(&self.cer).map_err(not_base64)?, version: version_in(&self.id).to_owned() })
     }
 }
 

@@ -23,6 +23,14 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
+    /// The next one who asks signs in again, if the last sign-in failed.
+    pub(super) fn forget_failure(&mut self) {
+        let current = self.current.get_mut();
+        if matches!(current, Some(Err(_))) {
+            *current = None;
+        }
+    }
+
     /// The token, or what came of the last sign-in; signs in if nobody has yet, or if the token is the `refused` one.
     pub(super) async fn get(
         &self,

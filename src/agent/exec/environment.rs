@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::agent::directory::DATA;
+use crate::agent::marker::MARKER;
 use crate::agent::report;
 use crate::secret::SecretValue;
 use crate::vault::Class;
@@ -73,6 +74,9 @@ fn files(directory: &PathBuf) -> Result<Vec<Variable>, EnvironmentError> {
     let mut variables = Vec::new();
     for entry in fs::read_dir(directory).map_err(|reason| unreadable(directory, reason))? {
         let entry = entry.map_err(|reason| unreadable(directory, reason))?;
+        if entry.file_name() == MARKER {
+            continue;
+        }
         let value = SecretValue::new(fs::read(entry.path()).map_err(|reason| unreadable(&entry.path(), reason))?);
         let name = entry.file_name();
         if value.expose().contains(&0) {

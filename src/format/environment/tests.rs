@@ -48,7 +48,8 @@ fn variable(name: &str, object: &str) -> Variable {
 }
 
 fn secret(value: &[u8]) -> Object {
-    Object::Secret(Secret { value: SecretValue::new(value.to_vec()), content_type: None, of_certificate: false, file_encoding: Encoding::Utf8 })
+    let value = SecretValue::new(value.to_vec());
+    Object::Secret(Secret { value, content_type: None, of_certificate: false, file_encoding: Encoding::Utf8, version: String::new() })
 }
 
 fn written(value: &[u8]) -> Result<Vec<u8>, String> {

@@ -147,11 +147,11 @@ async fn read_kind(kind: ObjectKind, answers: &[(u16, &'static str, &'static str
 #[tokio::test]
 async fn a_certificate_is_the_secret_of_its_name_and_itself_only_where_that_cannot_be_read() {
     let (result, paths) = read_kind(ObjectKind::Certificate, &[VALUE]).await;
-    assert!(matches!(result, Ok(Stored::Certificate(StoredCertificate::Secret(value))) if value.expose() == b"v"));
+    assert!(matches!(result, Ok(Stored::Certificate(StoredCertificate::Secret(secret))) if secret.value.expose() == b"v"));
     assert_eq!(paths, ["secrets/a"]);
     for refused in [NO_SECRET, FORBIDDEN] {
         let (result, paths) = read_kind(ObjectKind::Certificate, &[refused, KEPT]).await;
-        assert!(matches!(result, Ok(Stored::Certificate(StoredCertificate::Public(der))) if der == [1, 2, 3]));
+        assert!(matches!(result, Ok(Stored::Certificate(StoredCertificate::Public { der, .. })) if der == [1, 2, 3]));
         assert_eq!(paths, ["secrets/a", "certificates/a"]);
     }
 }

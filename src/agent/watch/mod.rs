@@ -1,0 +1,163 @@
+//! `keyvault-agent watch`: the first fetch, or the files that are there already, and then one refresh after the other.
+
+mod cycle;
+mod decide;
+mod schedule;
+mod serve;
+mod status;
+
+use std::fs::File;
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::directory::replace;
+use super::marker::{self, Contents};
+use super::{deliver, first_tries, report};
+use crate::fetch::Problem;
+use crate::format::Values;
+use crate::names::AbsolutePath;
+use crate::plan::{Plan, Refresh};
+use crate::vault::{Client, Network, Outlook};
+use cycle::Files;
+use schedule::{Asked, Schedule};
+pub(super) use serve::{PortError, listen};
+use status::{STATUS, Status};
+
+/// How often the file that asks for a refresh is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// As much of it is compared.
+const LONGEST_TEXT: u64 = 4_096;
+
+/// What to watch, and by which clock and dice.
+pub(super) struct Job<'p> {
+    pub(super) plan: &'p Plan,
+    /// The plan's [`marker::digest`].
+    pub(super) digest: &'p str,
+    pub(super) refresh: &'p Refresh,
+    /// Where health and metrics are asked for.
+    pub(super) listener: Option<TcpListener>,
+    pub(super) now: fn() -> SystemTime,
+    /// Numbers from 0 up to 1.
+    pub(super) random: fn() -> f64,
+}
+
+/// Refreshes until it is dropped. Returns only where the first fetch fails.
+pub(super) async fn run<N: Network>(mut job: Job<'_>, network: N) -> Vec<Problem> {
+    let status = Arc::new(Mutex::new(Status::default()));
+    if let Some(listener) = job.listener.take() {
+        tokio::spawn(serve::serve(listener, status.clone()));
+    }
+    let retry = first_tries(job.plan);
+    let client = Client::new(network, &job.plan.cloud, &job.plan.identity, retry.clone());
+    let (values, made, since) = match adopt(job.plan, job.digest) {
+        Some((made, since)) => {
+            tracing::info!("the files are in place already");
+            (Values::new(), made, since)
+        }
+        None => match deliver(job.plan, job.digest, &client, &retry).await {
+            Ok((values, made)) => (values, made, (job.now)()),
+            Err(problems) => return problems,
+        },
+    };
+    let files = Files::new(job.plan, job.digest, values, made);
+    let mut watch = Watch { schedule: Schedule::new(job.refresh.every.get()), job, client, files, status };
+    watch.status().ready = true;
+    watch.status().last_success = Some(since);
+    watch.keep_on().await
+}
+
+/// What every directory was made of and since when, if all files are there and of this plan: another container, or this one before it was
+/// started again, has written them.
+fn adopt(plan: &Plan, digest: &str) -> Option<(Vec<Contents>, SystemTime)> {
+    let found: Vec<(Contents, SystemTime)> = plan.directories.iter().map(|directory| marker::read(directory, digest)).collect::<Option<_>>()?;
+    let since = found.iter().map(|(_, since)| *since).min()?;
+    Some((found.into_iter().map(|(made, _)| made).collect(), since))
+}
+
+struct Watch<'p, N> {
+    job: Job<'p>,
+    client: Client<'p, N>,
+    files: Files<'p>,
+    schedule: Schedule,
+    status: Arc<Mutex<Status>>,
+}
+
+impl<N: Network> Watch<'_, N> {
+    async fn keep_on<T>(&mut self) -> T {
+        let mut asked = Asked::new(self.job.refresh.now_file.as_ref().and_then(read).unwrap_or_default());
+        let mut wait = self.schedule.first((self.job.random)());
+        loop {
+            self.say(wait);
+            self.pause(Instant::now() + wait, &mut asked).await;
+            wait = self.refresh().await;
+        }
+    }
+
+    /// Until `due`, or until somebody asks.
+    async fn pause(&self, due: Instant, asked: &mut Asked) {
+        let Some(file) = &self.job.refresh.now_file else { return sleep_until(due).await };
+        while Instant::now() < due {
+            sleep_until(due.min(Instant::now() + LOOK)).await;
+            // While the kubelet replaces it, it may not be there.
+            let Some(text) = read(file) else { continue };
+            if asked.look(text, Instant::now()) {
+                tracing::info!("a refresh is asked for");
+                return;
+            }
+        }
+    }
+
+    /// One refresh; how long to wait for the next.
+    async fn refresh(&mut self) -> Duration {
+        let retry = first_tries(self.job.plan);
+        self.client.renew(retry.clone());
+        let refreshed = timeout_at(retry.deadline(), self.files.refresh(&self.client, self.job.now)).await;
+        let problems = refreshed.unwrap_or_else(|_| vec![cycle::late(self.job.plan)]);
+        let (now, random) = ((self.job.now)(), (self.job.random)());
+        let Some(first) = problems.first() else {
+            self.status().succeeded(now);
+            tracing::debug!("refreshed");
+            return self.schedule.after_success(random);
+        };
+        let asked = problems.iter().filter_map(|problem| if let Outlook::After(asked) = problem.failure.outlook { Some(asked) } else { None }).max();
+        let wait = self.schedule.after_failure(asked, random);
+        let lines = report::lines(&problems);
+        let line = lines.first().map_or("", String::as_str);
+        let more = if lines.len() > 1 { format!(", and {} more", lines.len() - 1) } else { String::new() };
+        self.status().failed(now, first.failure.class, line);
+        tracing::error!("not refreshed, the last good files stay: {line}{more}; next try in {} s", wait.as_secs());
+        wait
+    }
+
+    /// Brings status and status files up to date.
+    fn say(&self, wait: Duration) {
+        let objects = |directory| {
+            let objects = self.files.objects(directory).into_iter();
+            objects.map(|(vault, kind, name, version)| (vault.to_owned(), kind, name.to_owned(), version)).collect()
+        };
+        let mut status = self.status();
+        status.objects = objects(None);
+        status.next_try = (self.job.now)().checked_add(wait);
+        for (index, directory) in self.job.plan.directories.iter().enumerate() {
+            let path = Path::new(directory.path.as_str()).join(STATUS);
+            if let Err(error) = replace(&path, marker::mode(directory), &status.json(&objects(Some(index)))) {
+                tracing::warn!("{}: {error}", path.display());
+            }
+        }
+    }
+
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(file: &AbsolutePath) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(file.as_str()).and_then(|handle| handle.take(LONGEST_TEXT).read_to_end(&mut text)).ok()?;
+    Some(text)
+}

@@ -1,0 +1,89 @@
+//! Health and metrics over plain HTTP: one request per connection, few connections, little time.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
+
+use super::status::Status;
+
+/// Connections at a time; others wait in the kernel.
+const MOST: usize = 16;
+/// For a whole connection.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The port cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("port {port}, for health and metrics, cannot be had: {reason}; name another one in keyvault-injector.io/metrics-port")]
+pub(in crate::agent) struct PortError {
+    port: u16,
+    reason: io::Error,
+}
+
+/// Takes the port on all addresses of the pod.
+pub(in crate::agent) fn listen(port: u16) -> Result<TcpListener, PortError> {
+    let addresses = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
+    let listening = TcpListener::bind(&addresses[..]).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listening.map_err(|reason| PortError { port, reason })
+}
+
+/// Answers until it is dropped.
+pub(super) async fn serve(listener: TcpListener, status: Arc<Mutex<Status>>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("health and metrics are not served: {error}"),
+    };
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("health and metrics on port {}", address.port());
+    }
+    let passes = Arc::new(Semaphore::new(MOST));
+    while let Ok(pass) = passes.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let status = status.clone();
+                tokio::spawn(async move {
+                    // Whoever is slow or breaks off has its answer in that.
+                    let _ = tokio::time::timeout(LIMIT, answer_one(stream, status)).await;
+                    drop(pass);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("health and metrics: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn answer_one(stream: tokio::net::TcpStream, status: Arc<Mutex<Status>>) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        let answer = answer(request.method(), request.uri().path(), &status.lock().unwrap_or_else(PoisonError::into_inner));
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await
+}
+
+fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>> {
+    let (code, kind, text) = match (method, path) {
+        (&Method::GET | &Method::HEAD, "/live") => (StatusCode::OK, "text/plain", "alive\n".to_owned()),
+        (&Method::GET | &Method::HEAD, "/ready") if status.ready => (StatusCode::OK, "text/plain", "ready\n".to_owned()),
+        (&Method::GET | &Method::HEAD, "/ready") => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the first fetch is not done\n".to_owned()),
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", status.metrics()),
+        (_, "/live" | "/ready" | "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "/live, /ready or /metrics\n".to_owned()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
