@@ -20,6 +20,10 @@ mod identities;
 mod journey;
 #[path = "agent/network.rs"]
 mod network;
+#[path = "agent/refresh.rs"]
+mod refresh;
+#[path = "agent/sidecar.rs"]
+mod sidecar;
 #[path = "agent/templates.rs"]
 mod templates;
 #[path = "agent/objects.rs"]

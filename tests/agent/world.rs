@@ -143,7 +143,7 @@ impl World {
         });
         let (port, imds, ca) = when_ready.recv().unwrap();
         let world = World { root, port, imds, ca, stop: Some(stop), thread: Some(thread) };
-        for folder in ["dev", "keyvault/files", "token", "principal"] {
+        for folder in ["dev", "keyvault/files", "token", "principal", "pod"] {
             std::fs::create_dir_all(world.path(folder)).unwrap();
         }
         world.put("dev/termination-log", "");
@@ -253,6 +253,14 @@ impl World {
     pub(crate) fn fault(&self, fault: Value) {
         let (status, body) = self.control("POST", "faults", &fault.to_string());
         assert_eq!(status, "204", "{body}");
+    }
+
+    /// The paths of the vault that were asked for, in order.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let (_, body) = self.control("GET", "requests", "");
+        let entries = serde_json::from_str::<Value>(&body).unwrap()["requests"].take();
+        let of_vault = entries.as_array().unwrap().iter().filter(|entry| entry["plane"] == "vault" && entry["method"] == "GET");
+        of_vault.map(|entry| entry["path"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Calls of a plane by status, such as `{"200": 2}`.
