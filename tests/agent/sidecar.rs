@@ -49,6 +49,7 @@ impl Sidecar {
     pub(crate) fn started(world: &World, plan: &Plan) -> Sidecar {
         let sidecar = Sidecar::start(world, plan);
         eventually("started", || (started(world, plan) == 0).then_some(()));
+        eventually("the status", || world.path("keyvault/files/..status.json").exists().then_some(()));
         sidecar
     }
 

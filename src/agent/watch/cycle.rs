@@ -83,6 +83,12 @@ impl<'p> Files<'p> {
         Files { plan, digest, by_id, slots, companions, keepers, kept }
     }
 
+    /// How many values are in memory.
+    #[cfg(test)]
+    pub(super) fn values_held(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Vault, kind, name and version of everything that the files are made of, in one directory or in all.
     pub(super) fn objects(&self, directory: Option<usize>) -> BTreeSet<(&'p str, &'static str, &'p str, String)> {
         let slots = self.slots.iter().filter(|slot| directory.is_none_or(|index| index == slot.directory));

@@ -47,28 +47,11 @@ pub(super) struct Job<'p> {
 }
 
 /// Refreshes until it is dropped. Returns only where the first fetch fails.
-pub(super) async fn run<N: Network>(mut job: Job<'_>, network: N) -> Vec<Problem> {
-    let status = Arc::new(Mutex::new(Status::default()));
-    if let Some(listener) = job.listener.take() {
-        tokio::spawn(serve::serve(listener, status.clone()));
+pub(super) async fn run<N: Network>(job: Job<'_>, network: N) -> Vec<Problem> {
+    match Watch::begin(job, network).await {
+        Ok(mut watch) => watch.keep_on().await,
+        Err(problems) => problems,
     }
-    let retry = first_tries(job.plan);
-    let client = Client::new(network, &job.plan.cloud, &job.plan.identity, retry.clone());
-    let (values, made, since) = match adopt(job.plan, job.digest) {
-        Some((made, since)) => {
-            tracing::info!("the files are in place already");
-            (Values::new(), made, since)
-        }
-        None => match deliver(job.plan, job.digest, &client, &retry).await {
-            Ok((values, made)) => (values, made, (job.now)()),
-            Err(problems) => return problems,
-        },
-    };
-    let files = Files::new(job.plan, job.digest, values, made);
-    let mut watch = Watch { schedule: Schedule::new(job.refresh.every.get()), job, client, files, status };
-    watch.status().ready = true;
-    watch.status().last_success = Some(since);
-    watch.keep_on().await
 }
 
 /// What every directory was made of and since when, if all files are there and of this plan: another container, or this one before it was
@@ -87,7 +70,32 @@ struct Watch<'p, N> {
     status: Arc<Mutex<Status>>,
 }
 
-impl<N: Network> Watch<'_, N> {
+impl<'p, N: Network> Watch<'p, N> {
+    /// The first fetch, where the files are not there already.
+    async fn begin(mut job: Job<'p>, network: N) -> Result<Watch<'p, N>, Vec<Problem>> {
+        let status = Arc::new(Mutex::new(Status::default()));
+        if let Some(listener) = job.listener.take() {
+            tokio::spawn(serve::serve(listener, status.clone()));
+        }
+        let retry = first_tries(job.plan);
+        let client = Client::new(network, &job.plan.cloud, &job.plan.identity, retry.clone());
+        let (values, made, since) = match adopt(job.plan, job.digest) {
+            Some((made, since)) => {
+                tracing::info!("the files are in place already");
+                (Values::new(), made, since)
+            }
+            None => match deliver(job.plan, job.digest, &client, &retry).await {
+                Ok((values, made)) => (values, made, (job.now)()),
+                Err(problems) => return Err(problems),
+            },
+        };
+        let files = Files::new(job.plan, job.digest, values, made);
+        let watch = Watch { schedule: Schedule::new(job.refresh.every.get()), job, client, files, status };
+        watch.status().ready = true;
+        watch.status().last_success = Some(since);
+        Ok(watch)
+    }
+
     async fn keep_on<T>(&mut self) -> T {
         let mut asked = Asked::new(self.job.refresh.now_file.as_ref().and_then(read).unwrap_or_default());
         let mut wait = self.schedule.first((self.job.random)());
@@ -161,3 +169,6 @@ fn read(file: &AbsolutePath) -> Option<Vec<u8>> {
     File::open(file.as_str()).and_then(|handle| handle.take(LONGEST_TEXT).read_to_end(&mut text)).ok()?;
     Some(text)
 }
+
+#[cfg(test)]
+mod tests;
