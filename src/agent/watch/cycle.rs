@@ -9,17 +9,15 @@ use std::time::SystemTime;
 use futures::stream::{self, StreamExt};
 
 use super::decide::{Seen, Verdict, holds, judge};
+use super::few::AT_ONCE;
 use crate::agent::delivery::{self, View};
 use crate::agent::directory::DATA;
 use crate::agent::marker::{Contents, Made};
 use crate::fetch::{self, Problem, label};
 use crate::format::Values;
-use crate::plan::{Directory, Entry, Fetch, Plan};
+use crate::plan::{Directory, Entry, Fetch, Object, Plan};
 use crate::secret::SecretValue;
 use crate::vault::{Class, Client, Failure, Network, Outlook, Stored};
-
-/// Requests in flight: nobody waits for a refresh.
-const AT_ONCE: usize = 8;
 
 /// A file of the plan and what it is made of now.
 #[derive(Debug)]
@@ -108,7 +106,10 @@ impl<'p> Files<'p> {
         };
         let verdicts: Vec<Verdict> = self.slots.iter().map(|slot| self.judge(slot, &answers)).collect();
         if verdicts.contains(&Verdict::Render) {
-            let unread = self.complete(client, &verdicts, &mut problems).await;
+            let unread = match self.complete(client, &verdicts, &mut problems).await {
+                Ok(unread) => unread,
+                Err(problem) => return vec![problem],
+            };
             let rendered = self.render(&mut answers, &verdicts, unread, &mut problems);
             problems.extend(self.write(rendered, now).err());
         }
@@ -135,12 +136,7 @@ impl<'p> Files<'p> {
                     Answer::Missing
                 }
                 Err(failure) => {
-                    let is_final = failure.outlook == Outlook::Final;
-                    let problem = Problem { object: label(object), failure };
-                    if !is_final {
-                        return Err(problem);
-                    }
-                    problems.push(problem);
+                    problems.push(refused(object, failure)?);
                     Answer::Refused
                 }
             };
@@ -171,8 +167,13 @@ impl<'p> Files<'p> {
     }
 
     /// Reads pinned objects that are needed beside others and not in memory, because the files were here before this process. Brings those that
-    /// cannot be had.
-    async fn complete<N: Network>(&mut self, client: &Client<'_, N>, verdicts: &[Verdict], problems: &mut Vec<Problem>) -> HashSet<&'p str> {
+    /// cannot be had at all; a failure that may pass ends the refresh here, too.
+    async fn complete<N: Network>(
+        &mut self,
+        client: &Client<'_, N>,
+        verdicts: &[Verdict],
+        problems: &mut Vec<Problem>,
+    ) -> Result<HashSet<&'p str>, Problem> {
         let mut unread = HashSet::new();
         let wanted: BTreeSet<&'p str> = self
             .to_render(verdicts)
@@ -185,12 +186,12 @@ impl<'p> Files<'p> {
             match client.read(*kind, object).await.and_then(|stored| fetch::open(object, stored)) {
                 Ok(value) => drop(self.kept.insert(id, value)),
                 Err(failure) => {
-                    problems.push(Problem { object: label(object), failure });
+                    problems.push(refused(object, failure)?);
                     unread.insert(id);
                 }
             }
         }
-        unread
+        Ok(unread)
     }
 
     fn to_render<'s>(&'s self, verdicts: &'s [Verdict]) -> impl Iterator<Item = &'s Slot<'p>> {
@@ -293,6 +294,13 @@ fn current(directory: &Directory, entry: &Entry) -> Result<Option<SecretValue>, 
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(delivery::volume(directory.path.as_str(), &format!("{} cannot be read: {error}", entry.file))),
     }
+}
+
+/// A problem of one object, or an error where it may pass.
+fn refused(object: &Object, failure: Failure) -> Result<Problem, Problem> {
+    let is_final = failure.outlook == Outlook::Final;
+    let problem = Problem { object: label(object), failure };
+    if is_final { Ok(problem) } else { Err(problem) }
 }
 
 fn is_pinned(by_id: &HashMap<&str, &Fetch>, id: &str) -> bool {

@@ -2,6 +2,7 @@
 
 mod cycle;
 mod decide;
+mod few;
 mod schedule;
 mod serve;
 mod status;
@@ -24,6 +25,7 @@ use crate::names::AbsolutePath;
 use crate::plan::{Plan, Refresh};
 use crate::vault::{Client, Network, Outlook};
 use cycle::Files;
+use few::Few;
 use schedule::{Asked, Schedule};
 pub(super) use serve::{PortError, listen};
 use status::{STATUS, Status};
@@ -64,7 +66,7 @@ fn adopt(plan: &Plan, digest: &str) -> Option<(Vec<Contents>, SystemTime)> {
 
 struct Watch<'p, N> {
     job: Job<'p>,
-    client: Client<'p, N>,
+    client: Client<'p, Few<N>>,
     files: Files<'p>,
     schedule: Schedule,
     status: Arc<Mutex<Status>>,
@@ -78,7 +80,7 @@ impl<'p, N: Network> Watch<'p, N> {
             tokio::spawn(serve::serve(listener, status.clone()));
         }
         let retry = first_tries(job.plan);
-        let client = Client::new(network, &job.plan.cloud, &job.plan.identity, retry.clone());
+        let client = Client::new(Few::new(network), &job.plan.cloud, &job.plan.identity, retry.clone());
         let (values, made, since) = match adopt(job.plan, job.digest) {
             Some((made, since)) => {
                 tracing::info!("the files are in place already");
