@@ -49,8 +49,18 @@ pub(super) fn mode(directory: &Directory) -> u32 {
     directory.entries.iter().map(|entry| entry.mode.bits()).fold(0o444, |one, other| one & other) | 0o400
 }
 
+/// Whether the files of a directory are all there.
+pub(super) fn is_whole(directory: &Directory) -> bool {
+    whole(directory).is_some()
+}
+
 /// What the files of a directory were made of and since when they stand, if they are all there and of this very plan.
 pub(super) fn read(directory: &Directory, plan: &str) -> Option<(Contents, SystemTime)> {
+    let (marker, since) = whole(directory)?;
+    (marker.plan == plan).then_some((marker.files, since))
+}
+
+fn whole(directory: &Directory) -> Option<(Marker, SystemTime)> {
     let data = Path::new(directory.path.as_str()).join(DATA);
     let marker: Marker = serde_json::from_slice(&fs::read(data.join(MARKER)).ok()?).ok()?;
     let since = fs::metadata(data.join(MARKER)).and_then(|found| found.modified()).ok()?;
@@ -58,7 +68,7 @@ pub(super) fn read(directory: &Directory, plan: &str) -> Option<(Contents, Syste
         let made = marker.files.get(entry.file.as_str());
         made.is_some_and(|made| made.absent || data.join(entry.file.as_str()).is_file())
     });
-    (marker.plan == plan && is_whole).then_some((marker.files, since))
+    is_whole.then_some((marker, since))
 }
 
 #[cfg(test)]

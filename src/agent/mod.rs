@@ -18,6 +18,7 @@ mod watch;
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -106,18 +107,35 @@ fn keep_fresh(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> 
     });
     let (Prepared { plan, digest, network, runtime }, refresh, listener) = prepared.inspect_err(|unusable| places.tell(unusable))?;
     log::start(plan.log_level);
-    let job = watch::Job { plan: &plan, digest: &digest, refresh: &refresh, listener, now: SystemTime::now, random: fastrand::f64 };
-    match runtime.block_on(until_told_to_end(watch::run(job, network)))? {
+    match runtime.block_on(until_told_to_end(watch_over(&plan, &digest, refresh, listener, network)))? {
         None => Ok(ExitCode::SUCCESS),
         Some(problems) => Ok(failed(places, &problems)),
     }
 }
 
+/// What a plan selects, and the templates of its ConfigMap, are found out once; then their values are kept up to date.
+async fn watch_over(plan: &Plan, digest: &str, refresh: plan::Refresh, listener: Option<TcpListener>, network: HttpsNetwork) -> Vec<Problem> {
+    let retry = first_tries(plan);
+    let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
+    let completed = match delivery::copy_program(plan) {
+        Ok(()) => complete(plan, &client, &retry).await,
+        Err(problem) => Err(vec![problem]),
+    };
+    let plan = match completed {
+        Ok(plan) => plan,
+        Err(problems) => return problems,
+    };
+    let digest = digest_of(&plan, digest);
+    let job = watch::Job { plan: &plan, digest: &digest, refresh: &refresh, listener, now: SystemTime::now, random: fastrand::f64 };
+    watch::run(job, client.into_network()).await
+}
+
 /// Whether the files of every directory are in place. Asked every second while a pod starts, so it is cheap.
 fn started(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<ExitCode, Unusable> {
     let text = environment(plan::PLAN_VARIABLE).ok_or(Unusable::NoPlan)?;
-    let (plan, digest) = (places.apply(Plan::from_json(&text)?)?, marker::digest(&text));
-    let in_place = plan.directories.iter().all(|directory| marker::read(directory, &digest).is_some());
+    let plan = places.apply(Plan::from_json(&text)?)?;
+    // Whoever wrote them, it was for this pod.
+    let in_place = plan.directories.iter().all(marker::is_whole);
     Ok(if in_place { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -160,7 +178,15 @@ async fn carry_out(plan: &Plan, digest: &str, network: HttpsNetwork) -> Result<(
     let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
     delivery::copy_program(plan).map_err(|problem| vec![problem])?;
     let plan = complete(plan, &client, &retry).await?;
-    deliver(&plan, digest, &client, &retry).await.map(drop)
+    deliver(&plan, &digest_of(&plan, digest), &client, &retry).await.map(drop)
+}
+
+/// The digest of a plan by what it has turned out to be: templates of a ConfigMap that has changed since are other templates.
+fn digest_of(plan: &Cow<'_, Plan>, as_it_came: &str) -> String {
+    match plan {
+        Cow::Borrowed(_) => as_it_came.to_owned(),
+        Cow::Owned(plan) => marker::digest(&plan.to_json().unwrap_or_default()),
+    }
 }
 
 /// The plan with everything in it that was unknown when it was made.

@@ -49,6 +49,12 @@ impl<'p, N: Network> Client<'p, N> {
         self.tokens.forget_failure();
     }
 
+    /// What it talked through, for another client.
+    #[must_use]
+    pub fn into_network(self) -> N {
+        self.network
+    }
+
     /// Gets the token that all reads use.
     ///
     /// # Errors

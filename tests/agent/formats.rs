@@ -110,7 +110,7 @@ fn a_value_that_does_not_fit_is_named_with_its_place_and_the_old_files_stay() {
     let world = World::new();
     assert_eq!(world.run(&world.plan_for(&["db-password", "s-00"])).code, 0);
     let before = whole(&world.path("keyvault/files"));
-    assert_eq!(before.len(), 5, "two links to two files, and ..data: {:?}", before.keys());
+    assert_eq!(before.len(), 6, "two links to two files, what they were made of, and ..data: {:?}", before.keys());
     for (kind, value, stored, expected) in cases() {
         world.call("PUT", "/secrets/broken", &json!({"value": stored}));
         let run = world.run(&plan(&world, kind, &value));

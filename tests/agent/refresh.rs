@@ -72,7 +72,7 @@ fn a_rotation_arrives_whole_through_throttling_and_an_outage() {
     world.fault(json!({"plane": "vault", "kind": "unavailable", "match": "^/secrets/cert-pem"}));
     world.rotate("db-password", "canary-second");
     world.manage("POST", "/certificates/cert-pem/import", &json!({"value": fixture("kv-pem-ec.secret.pem")}));
-    sidecar.says("not refreshed, the last good files stay: unavailable demo/cert-pem: Key Vault answered 503");
+    sidecar.says("not refreshed, the last good files stay: unavailable demo/cert-pem: Key Vault at demo.vault.localhost:");
     eventually("a second failure", || (world.status()["failures"]["unavailable"]["count"].as_u64()? >= 2).then_some(()));
     assert!(moment(&world).unwrap() == first, "half of a rotation was written");
 
@@ -281,4 +281,21 @@ fn get(port: u16, path: &str) -> (u16, String) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+}
+
+#[test]
+fn what_was_selected_at_the_start_is_kept_up_to_date_and_taken_over_after_a_restart() {
+    let world = World::new();
+    let plan = crate::selection::plan(&world, "demo", json!({"prefix": "app-", "tags": {"tier": "1"}}), "${name}");
+    let plan = world.refreshed(plan, "1s");
+    let sidecar = Sidecar::started(&world, &plan);
+    assert_eq!(world.text("app-db"), "canary-app-db");
+    world.manage("PUT", "/secrets/app-db", &json!({"value": "canary-next", "tags": {"tier": "1"}}));
+    eventually("the new value", || (world.text("app-db") == "canary-next").then_some(()));
+    drop(sidecar);
+
+    let target = world.data();
+    let sidecar = Sidecar::started(&world, &plan);
+    sidecar.says("the files are in place already");
+    assert_eq!((world.data(), world.text("app-db").as_str()), (target, "canary-next"));
 }

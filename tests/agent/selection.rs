@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::world::{Plan, World};
 
 /// A plan with one selection of `vault` and its files; it may be told more.
-fn plan(world: &World, vault: &str, selector: Value, file: &str) -> Plan {
+pub(crate) fn plan(world: &World, vault: &str, selector: Value, file: &str) -> Plan {
     let select = json!([{"id": "0", "vault": world.vault(vault), "selector": selector}]);
     world.plan().with("/select", select).with("/directories/0/selected", json!([{"select": "0", "file": file, "mode": "0440"}]))
 }

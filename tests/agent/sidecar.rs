@@ -1,18 +1,14 @@
 //! The agent while it keeps files up to date, and what a person does in the vault meanwhile.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
-use crate::world::{APP, CANARY, Plan, TENANT, World};
+use crate::world::{CANARY, Plan, World};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -118,28 +114,6 @@ impl World {
     /// Deletes a secret.
     pub(crate) fn call_off(&self, name: &str) {
         self.manage("DELETE", &format!("/secrets/{name}"), &json!({}));
-    }
-
-    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
-        let socket = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls.with_no_client_auth());
-        let client = client.resolve("localhost", socket).resolve("demo.vault.localhost", socket).build().unwrap();
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            let form = format!(
-                "grant_type=client_credentials&client_id={APP}&client_secret=canary-client-secret&scope=https%3A%2F%2Fvault.azure.net%2F.default"
-            );
-            let sign_in = client.post(format!("https://localhost:{}/{TENANT}/oauth2/v2.0/token", self.port));
-            let sign_in = sign_in.header("content-type", "application/x-www-form-urlencoded").body(form).send().await.unwrap();
-            let token: Value = serde_json::from_slice(&sign_in.bytes().await.unwrap()).unwrap();
-            let request = client.request(method.parse().unwrap(), format!("{}{path}?api-version=7.4", self.vault("demo")));
-            let request = request.bearer_auth(token["access_token"].as_str().unwrap()).header("content-type", "application/json");
-            let body = if method == "DELETE" { String::new() } else { body.to_string() };
-            serde_json::from_slice(&request.body(body).send().await.unwrap().bytes().await.unwrap()).unwrap()
-        })
     }
 
     /// The text of a file of the last directory.

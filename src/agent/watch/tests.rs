@@ -23,10 +23,10 @@ struct Vault {
 
 impl Network for &Vault {
     async fn send(&self, request: Request<'_>) -> Result<Response, TransportError> {
-        let answer = |status, body: String| Ok(Response { status, headers: HeaderMap::new(), body: body.into(), cut: None });
+        let answer = |status, body: String| Ok(Response { status, headers: HeaderMap::new(), body: body.into(), cut: None, server: "p".into() });
         let bearer = match request.kind {
             Kind::Object { bearer } => String::from_utf8_lossy(bearer.expose()).into_owned(),
-            Kind::Metadata | Kind::SignIn { .. } => {
+            Kind::Metadata | Kind::SignIn { .. } | Kind::ProxiedSignIn { .. } => {
                 self.sign_ins.set(self.sign_ins.get() + 1);
                 return answer(200, format!(r#"{{"access_token":"{}"}}"#, self.sign_ins.get()));
             }
@@ -42,7 +42,7 @@ impl Network for &Vault {
         }
         match (path.as_str(), count % 500) {
             ("secrets/moving", 100) => answer(429, String::new()),
-            ("secrets/moving", 200) => Err(TransportError::Broken { authority: "p".to_owned(), reason: "gone".to_owned() }),
+            ("secrets/moving", 200) => Err(TransportError::Broken { server: "p".into(), reason: "gone".to_owned() }),
             ("secrets/moving", 300) => answer(404, String::new()),
             ("secrets/moving", _) => answer(200, secret(&path, count / 10)),
             _ => answer(200, secret(path.trim_end_matches("/0123456789abcdef0123456789abcdef"), 15)),
