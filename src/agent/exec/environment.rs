@@ -104,7 +104,10 @@ mod tests {
         let file =
             |(path, (_, content)): (_, &(&str, &[u8]))| File { path, mode: "0400".parse().unwrap(), content: SecretValue::new(content.to_vec()) };
         let files: Vec<_> = paths.iter().zip(files).map(file).collect();
-        Staged::new(directory, &files, UNIX_EPOCH + Duration::from_secs(second)).unwrap().publish().unwrap();
+        let staged = Staged::new(directory, &files, UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+        // Stands in every directory, and is no variable.
+        staged.note(MARKER, 0o400, b"{}").unwrap();
+        staged.publish().unwrap();
     }
 
     fn pairs(variables: Vec<Variable>) -> Vec<(String, Vec<u8>)> {
