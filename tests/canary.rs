@@ -26,6 +26,10 @@ async fn run_agents(world: &mut World) {
         ("- {name: text, encoding: base64}", 65),
         ("- {name: config, property: nosuch}", 65),
         ("- {name: text, property: a}", 65),
+        ("- {select: {prefix: TE}, file: \"${name}\", property: a}", 65),
+        ("- {select: {prefix: va}, file: \"${name}\"}\n- {name: text, file: value}", 65),
+        ("- {select: {tags: {team: none}}, file: \"${name}\"}", 66),
+        ("- {select: {prefix: va}, vault: closed, file: \"${name}\"}", 77),
     ] {
         let plan = world.plan(secrets).await;
         let run = world.agent(&plan, "system:serviceaccount:payments:app").await;

@@ -27,7 +27,7 @@ tenants:
     - {issuer: "https://oidc.example.invalid/", subject: "system:serviceaccount:payments:app", audience: "api://AzureADTokenExchange", jwksFile: FIXTURES/sa.jwks.json}
 vaults:
 - name: payments
-  permissions: [{identity: 0f1e2d3c-1111-4222-8333-444455556666, allow: [secrets/get]}]
+  permissions: [{identity: 0f1e2d3c-1111-4222-8333-444455556666, allow: [secrets/get, secrets/list]}]
   secrets:
   - {name: value, value: canary-value}
   - {name: text, value: canary-value-text, tags: {team: canary-tag}, contentType: canary-type}
