@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::findings::Findings;
 use super::reserved::TEMPLATES_VOLUME;
-use super::settings::{CONTENT, FileReference, Gives};
+use super::settings::{FileReference, Gives};
 use super::sources::Sources;
 use crate::annotations::Key;
 use crate::names::{ObjectName, ObjectVersion};
@@ -28,7 +28,7 @@ pub(super) fn name_of(vault: Option<&VaultLocator>, name: &ObjectName, version: 
 pub(super) fn read(sources: &Sources<'_>, findings: &mut Findings) -> Option<FileReference> {
     let key = Key::TemplateConfigMap;
     let name = sources.of_pod::<ConfigMapName>(key, findings)?;
-    if CONTENT.iter().all(|(key, _)| sources.pod.get(*key).is_none()) {
+    if [Key::Secrets, Key::Certificates, Key::Keys].iter().all(|key| sources.pod.get(*key).is_none()) {
         findings.problem(format!(
             "annotation {}: its templates may use only what the pod names in secrets, certificates and keys, and it has none of these: name each object there",
             key.annotation()

@@ -218,7 +218,7 @@ fn references(sources: &Sources<'_>, key: Key, grammar: Grammar, findings: &mut 
 }
 
 /// The annotations whose references become files or variables.
-pub(super) const CONTENT: [(Key, Grammar); 4] =
+const CONTENT: [(Key, Grammar); 4] =
     [(Key::Secrets, Grammar::Secrets), (Key::Certificates, Grammar::Certificates), (Key::Keys, Grammar::Keys), (Key::Env, Grammar::Env)];
 
 fn files(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Vec<FileReference> {
@@ -308,7 +308,7 @@ fn file_reference(key: Key, grammar: Grammar, reference: Reference, vaults: &Vau
     let declared = config_map::name_of(vault.as_ref(), name, version.as_ref());
     let vault = vaults.of(vault.as_ref(), &place, findings)?;
     let object = Object { vault: vault.clone(), name: name.clone(), version: version.clone(), optional: reference.optional };
-    let mut objects = vec![ObjectSource { kind: grammar.kind(), object, declared: Some(declared) }];
+    let mut objects = vec![ObjectSource { kind: grammar.kind(), object, declared: Some(declared).filter(|_| grammar != Grammar::Env) }];
     if let Some(password) = &reference.password {
         let mut source = vaults.named(ObjectKind::Secret, password.clone(), &place, findings)?;
         if password.vault.is_none() {

@@ -10,12 +10,13 @@ use crate::yaml::{Kind, Node};
 use crate::yaml_fields::{Fields, Problems};
 
 /// Fields of other references, and why a selection has them not.
-const FOREIGN: [(&str, &str); 5] = [
+const FOREIGN: [(&str, &str); 6] = [
     ("name", "name and select exclude each other: keep one"),
     ("version", "select always takes the latest versions: remove version"),
     ("format", "a secret has no format: remove it"),
     ("passwordFrom", "only a certificate with format: pfx has a password: remove it"),
     ("env", "a file has no variable name: use file"),
+    ("override", "a file overrides nothing: remove it"),
 ];
 
 /// A map with the field `select`.
