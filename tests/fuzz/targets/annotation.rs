@@ -17,10 +17,10 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
 
 fuzz_target!(|text: &str| {
     let (key, value) = text.split_once('\n').unwrap_or((text, ""));
-    let annotations = json!({ "keyvault-injector.io/refresh": "off", format!("keyvault-injector.io/{key}"): value });
+    let annotations = json!({ format!("keyvault-injector.io/{key}"): value });
     let mut pod = json!({
         "metadata": { "name": "api", "annotations": annotations },
-        "spec": { "serviceAccountName": "api", "containers": [{ "name": "api" }, { "name": "audit" }] },
+        "spec": { "serviceAccountName": "api", "containers": [{ "name": "api", "command": ["/app"] }, { "name": "audit", "command": ["/audit"] }] },
     });
     let Some(injection) = review(&pod) else { return };
     json_patch::patch(&mut pod, &injection.patch).expect("the patch applies");
