@@ -121,12 +121,12 @@ async fn watch_over(plan: &Plan, digest: &str, refresh: plan::Refresh, listener:
         Ok(()) => complete(plan, &client, &retry).await,
         Err(problem) => Err(vec![problem]),
     };
-    let plan = match completed {
-        Ok(plan) => plan,
+    let whole = match completed {
+        Ok(whole) => whole,
         Err(problems) => return problems,
     };
-    let digest = digest_of(&plan, digest);
-    let job = watch::Job { plan: &plan, digest: &digest, refresh: &refresh, listener, now: SystemTime::now, random: fastrand::f64 };
+    let digest = digest_of(&whole, plan, digest);
+    let job = watch::Job { plan: &whole, digest: &digest, refresh: &refresh, listener, now: SystemTime::now, random: fastrand::f64 };
     watch::run(job, client.into_network()).await
 }
 
@@ -177,16 +177,13 @@ async fn carry_out(plan: &Plan, digest: &str, network: HttpsNetwork) -> Result<(
     let retry = first_tries(plan);
     let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
     delivery::copy_program(plan).map_err(|problem| vec![problem])?;
-    let plan = complete(plan, &client, &retry).await?;
-    deliver(&plan, &digest_of(&plan, digest), &client, &retry).await.map(drop)
+    let whole = complete(plan, &client, &retry).await?;
+    deliver(&whole, &digest_of(&whole, plan, digest), &client, &retry).await.map(drop)
 }
 
 /// The digest of a plan by what it has turned out to be: templates of a ConfigMap that has changed since are other templates.
-fn digest_of(plan: &Cow<'_, Plan>, as_it_came: &str) -> String {
-    match plan {
-        Cow::Borrowed(_) => as_it_came.to_owned(),
-        Cow::Owned(plan) => marker::digest(&plan.to_json().unwrap_or_default()),
-    }
+fn digest_of(plan: &Plan, came: &Plan, as_it_came: &str) -> String {
+    if plan == came { as_it_came.to_owned() } else { marker::digest(&plan.to_json().unwrap_or_default()) }
 }
 
 /// The plan with everything in it that was unknown when it was made.

@@ -47,7 +47,7 @@ mod tests {
             self.most.set(self.most.get().max(self.inside.get()));
             tokio::time::sleep(Duration::from_millis(10)).await;
             self.inside.set(self.inside.get() - 1);
-            Err(TransportError::Broken { authority: "p".to_owned(), reason: "gone".to_owned() })
+            Err(TransportError::Broken { server: "p".into(), reason: "gone".to_owned() })
         }
     }
 
@@ -55,7 +55,7 @@ mod tests {
     async fn all_requests_are_sent_and_few_at_a_time() {
         let (slow, start) = (Slow::default(), tokio::time::Instant::now());
         let few = Few::new(&slow);
-        let sent = (0..20).map(|_| few.send(Request { url: String::new(), kind: Kind::Metadata }));
+        let sent = (0..20).map(|_| few.send(Request { url: String::new(), kind: Kind::Metadata, deadline: tokio::time::Instant::now() }));
         assert_eq!(futures::future::join_all(sent).await.len(), 20);
         assert_eq!((slow.most.get(), start.elapsed().as_millis() / 10), (AT_ONCE, 3));
     }
