@@ -4,10 +4,8 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 #[path = "agent/build.rs"]
-#[allow(dead_code, reason = "another benchmark needs the rest")]
 mod build;
 #[path = "agent/emulator.rs"]
-#[allow(dead_code, reason = "another benchmark needs the rest")]
 mod emulator;
 
 use std::error::Error;
