@@ -90,6 +90,7 @@ mod tests {
     fn a_suspect_that_has_our_container_or_has_ended_is_cleared_by_the_pod_itself() {
         for changes in [
             json!({"spec": {"initContainers": [{"name": "migrate"}, {"name": "keyvault-agent"}]}}),
+            json!({"spec": {"initContainers": [{"name": "keyvault-agent-watch", "restartPolicy": "Always"}]}}),
             json!({"status": {"phase": "Succeeded"}}),
             json!({"status": {"phase": "Failed"}}),
         ] {

@@ -38,6 +38,17 @@ async fn a_wrapped_container_is_accepted_with_its_probes_and_hooks() {
 }
 
 #[tokio::test]
+async fn the_wrapper_comes_from_the_agents_image_where_kubelets_can_mount_it() {
+    let scene = Scene::configured("image-volume", &[RESTRICTED], "features: {envFiles: 'off', imageVolumes: 'on'}\n").await;
+    let made = scene.create(&with_variable("web")).await.unwrap();
+    let volumes = made["spec"]["volumes"].as_array().unwrap();
+    let program = volumes.iter().find(|volume| volume["name"] == "keyvault-program").unwrap();
+    assert_eq!(program["image"]["reference"], "registry.example/keyvault-injector:0.1.0", "{program:#}");
+    assert!(super::our_mounts(&made["spec"]["initContainers"][0]).iter().all(|name| *name != "keyvault-program"), "the agent copies nothing");
+    assert_settled(&scene, &made).await;
+}
+
+#[tokio::test]
 async fn variables_from_a_file_are_accepted_and_stand_first() {
     let scene = Scene::configured("file-keys", &[RESTRICTED], FEATURES).await;
     let mut pod = with_variable("web");
