@@ -12,7 +12,7 @@ use crate::vault::{Kind, Request, Response, TransportError};
 /// Refreshes of a day at the shortest interval that the webhook lets through.
 const CYCLES: usize = 2_880;
 
-/// Its secret `moving` has a new version after every tenth request; now and then it throttles, or is not there at all.
+/// Its secret `moving` has a new version after every tenth request; now and then it throttles, or is not there at all. The fifth sign-in is refused.
 #[derive(Default)]
 struct Vault {
     requests: RefCell<BTreeMap<String, usize>>,
@@ -28,6 +28,9 @@ impl Network for &Vault {
             Kind::Object { bearer } => String::from_utf8_lossy(bearer.expose()).into_owned(),
             Kind::Metadata | Kind::SignIn { .. } | Kind::ProxiedSignIn { .. } => {
                 self.sign_ins.set(self.sign_ins.get() + 1);
+                if self.sign_ins.get() == 5 {
+                    return answer(401, String::new());
+                }
                 return answer(200, format!(r#"{{"access_token":"{}"}}"#, self.sign_ins.get()));
             }
         };
@@ -92,12 +95,12 @@ async fn a_day_of_refreshes_leaves_nothing_behind() {
     let requests = vault.requests.borrow();
     assert!((CYCLES - 10..=CYCLES + 100).contains(&requests["secrets/moving"]), "{requests:?}");
     assert_eq!(requests["secrets/fixed/0123456789abcdef0123456789abcdef"], 1, "pinned");
-    assert!((24..=26).contains(&vault.sign_ins.get()), "one token an hour, not {}", vault.sign_ins.get());
+    assert!((25..=27).contains(&vault.sign_ins.get()), "one token an hour, not {}", vault.sign_ins.get());
     let text = fs::read_to_string(root.path().join("all")).unwrap();
     let now = fs::read_to_string(root.path().join("moving")).unwrap();
     assert_eq!(text, format!("{now} value 15 value 15"));
     let status: serde_json::Value = serde_json::from_slice(&fs::read(root.path().join(STATUS)).unwrap()).unwrap();
-    for (class, count) in [("throttled", 6), ("connect", 6), ("not-found", 6)] {
+    for (class, count) in [("throttled", 6), ("connect", 6), ("not-found", 6), ("auth", 1)] {
         assert_eq!(status["failures"][class]["count"], count, "{class}: {status}");
     }
 }
