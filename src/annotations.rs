@@ -34,6 +34,8 @@ pub enum Key {
     ClientId,
     /// The identity's tenant.
     TenantId,
+    /// Which of the node's identities, by another id.
+    ManagedIdentityId,
     /// The `aadpodidbinding` label to set.
     PodIdentityBinding,
     /// The Kubernetes Secret with a service principal.
@@ -79,7 +81,7 @@ enum Role {
     Output,
 }
 
-const TABLE: [(Key, &str, Role); 28] = [
+const TABLE: [(Key, &str, Role); 29] = [
     (Key::Vault, "vault", Role::Default),
     (Key::Secrets, "secrets", Role::Content),
     (Key::Certificates, "certificates", Role::Content),
@@ -93,6 +95,7 @@ const TABLE: [(Key, &str, Role); 28] = [
     (Key::Identity, "identity", Role::Default),
     (Key::ClientId, "client-id", Role::Default),
     (Key::TenantId, "tenant-id", Role::Default),
+    (Key::ManagedIdentityId, "managed-identity-id", Role::Pod),
     (Key::PodIdentityBinding, "pod-identity-binding", Role::Pod),
     (Key::ServicePrincipalSecret, "service-principal-secret", Role::Pod),
     (Key::Refresh, "refresh", Role::Default),

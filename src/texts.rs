@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::duration::Span;
 use crate::names::{NameError, is_dns_label};
-use crate::plan::OnChange;
+use crate::plan::{ManagedIdentitySelector, OnChange};
 
 /// What happens to a container when a value changed; `None` is nothing: the program looks itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,34 @@ impl FromStr for EnvDelivery {
             "exec" => Ok(EnvDelivery::Exec),
             "file" => Ok(EnvDelivery::File),
             _ => Err(NameError::new("a way of delivery", text, "auto, exec or file")),
+        }
+    }
+}
+
+/// A managed identity by its object (principal) id, or by its Azure resource id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagedIdentityId(pub ManagedIdentitySelector);
+
+impl FromStr for ManagedIdentityId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<ManagedIdentityId, NameError> {
+        const FORM: &str = "an object id (a GUID), or a resource id such as /subscriptions/…/Microsoft.ManagedIdentity/userAssignedIdentities/NAME";
+        if let Ok(id) = text.parse() {
+            return Ok(ManagedIdentityId(ManagedIdentitySelector::ObjectId(id)));
+        }
+        let parts: Vec<&str> = text.split('/').collect();
+        let is_resource = parts.len() == 9
+            && parts[0].is_empty()
+            && parts[1..].iter().all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_graphic() || c.is_alphanumeric()))
+            && parts[1].eq_ignore_ascii_case("subscriptions")
+            && parts[3].eq_ignore_ascii_case("resourceGroups")
+            && parts[6].eq_ignore_ascii_case("Microsoft.ManagedIdentity")
+            && parts[7].eq_ignore_ascii_case("userAssignedIdentities");
+        if is_resource {
+            Ok(ManagedIdentityId(ManagedIdentitySelector::ResourceId(text.to_owned())))
+        } else {
+            Err(NameError::new("a managed identity", text, FORM))
         }
     }
 }

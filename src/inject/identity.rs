@@ -9,7 +9,7 @@ use crate::config::{Config, IdentityKind, TokenProxyConfig};
 use crate::names::Guid;
 use crate::plan::{Identity, ManagedIdentitySelector, TokenProxy};
 use crate::pod::{IDENTITY_BINDING, POD_IDENTITY_LABEL, PodView, Text};
-use crate::texts::{BindingName, SecretName};
+use crate::texts::{BindingName, ManagedIdentityId, SecretName};
 
 /// Whom the agent signs in as, and what the pod has to carry for it.
 #[derive(Debug)]
@@ -39,6 +39,7 @@ pub(super) fn resolve(
 ) -> Option<SignIn> {
     let binding = sources.of_pod::<BindingName>(Key::PodIdentityBinding, findings);
     let secret = sources.of_pod::<SecretName>(Key::ServicePrincipalSecret, findings);
+    let named = sources.of_pod::<ManagedIdentityId>(Key::ManagedIdentityId, findings);
     let problems = findings.count();
     let kind = sources.get(Key::Identity, findings).unwrap_or(config.defaults.identity);
     if findings.count() > problems {
@@ -53,9 +54,8 @@ pub(super) fn resolve(
         IdentityKind::Workload => workload(&Account { pod, sources, account }, config, findings),
         IdentityKind::Managed => {
             sources.of_pod::<Guid>(Key::TenantId, findings);
-            let client_id = sources.get::<Guid>(Key::ClientId, findings).or_else(|| config.defaults.client_id.clone());
             let endpoint = config.agent.managed_identity_endpoint.clone();
-            let identity = Identity::ManagedIdentity { select: client_id.map(ManagedIdentitySelector::ClientId), endpoint };
+            let identity = Identity::ManagedIdentity { select: of_the_node(named, sources, config, findings), endpoint };
             Some(SignIn::new(identity, Credential::Node))
         }
         IdentityKind::Pod => pod_identity(binding, pod, sources, config, findings),
@@ -65,7 +65,12 @@ pub(super) fn resolve(
 
 /// Annotations that belong to another kind of identity are most likely an oversight.
 fn warn_of_idle(kind: IdentityKind, sources: &Sources<'_>, findings: &mut Findings) {
-    for (key, owner) in [(Key::PodIdentityBinding, IdentityKind::Pod), (Key::ServicePrincipalSecret, IdentityKind::ServicePrincipal)] {
+    let owned = [
+        (Key::ManagedIdentityId, IdentityKind::Managed),
+        (Key::PodIdentityBinding, IdentityKind::Pod),
+        (Key::ServicePrincipalSecret, IdentityKind::ServicePrincipal),
+    ];
+    for (key, owner) in owned {
         if kind != owner && sources.pod.get(key).is_some() {
             findings.warning(format!(
                 "annotation {} is not looked at: it belongs to identity {}, and this pod's is {}",
@@ -96,6 +101,19 @@ fn shared_by(kind: IdentityKind) -> &'static str {
         IdentityKind::Pod => "every pod that carries the label shares that identity",
         IdentityKind::Workload | IdentityKind::Managed => "every pod of a node shares that identity",
     }
+}
+
+/// Which of the node's identities; `None` is the system-assigned one.
+fn of_the_node(named: Option<ManagedIdentityId>, sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Option<ManagedIdentitySelector> {
+    let Some(ManagedIdentityId(selector)) = named else {
+        let client_id = sources.get::<Guid>(Key::ClientId, findings).or_else(|| config.defaults.client_id.clone());
+        return client_id.map(ManagedIdentitySelector::ClientId);
+    };
+    if sources.of_pod::<Guid>(Key::ClientId, findings).is_some() {
+        let (one, other) = (Key::ClientId.annotation(), Key::ManagedIdentityId.annotation());
+        findings.problem(format!("annotation {other}: {one} names an identity, too: keep one of them"));
+    }
+    Some(selector)
 }
 
 /// The label may stand on the pod already: whoever comes from AAD pod identity has it there.

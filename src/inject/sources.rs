@@ -107,6 +107,7 @@ fn check(key: Key, text: &str, config: &Config) -> Result<(), String> {
         | Key::Templates
         | Key::TemplateConfigMap
         | Key::Containers
+        | Key::ManagedIdentityId
         | Key::PodIdentityBinding
         | Key::ServicePrincipalSecret
         | Key::OnChange

@@ -19,7 +19,13 @@ fuzz_target!(|text: &str| {
     if text.len() > 300 || text.contains(['%', '*', '~', '+']) {
         return;
     }
-    let secret = Secret { value: SecretValue::from("{\"a\": [\"canary\"]}".to_owned()), content_type: None, of_certificate: false, file_encoding: Encoding::Utf8 };
+    let secret = Secret {
+        value: SecretValue::from("{\"a\": [\"canary\"]}".to_owned()),
+        content_type: None,
+        of_certificate: false,
+        file_encoding: Encoding::Utf8,
+        version: String::new(),
+    };
     let values: Values<'_> = HashMap::from([("0", Object::Secret(secret))]);
     let mut planned = PlanTemplate { text: text.to_owned(), secrets: Default::default(), certificates: Default::default(), keys: Default::default() };
     for reference in template.references().iter().filter(|reference| reference.kind() == ObjectKind::Secret) {

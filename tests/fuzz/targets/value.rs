@@ -14,7 +14,13 @@ const FILTERS: [&str; 7] = ["b64decode", "b64encode", "dotenv", "json", "propert
 
 fuzz_target!(|text: &str| {
     let (path, stored) = text.split_once('\n').unwrap_or(("", text));
-    let secret = Secret { value: SecretValue::from(stored.to_owned()), content_type: None, of_certificate: false, file_encoding: Encoding::Utf8 };
+    let secret = Secret {
+        value: SecretValue::from(stored.to_owned()),
+        content_type: None,
+        of_certificate: false,
+        file_encoding: Encoding::Utf8,
+        version: String::new(),
+    };
     let values: Values<'_> = HashMap::from([("0", Object::Secret(secret))]);
     let property = path.parse().ok();
     for encoding in [Encoding::Utf8, Encoding::Base64, Encoding::Hex] {
