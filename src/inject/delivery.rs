@@ -1,9 +1,9 @@
 //! How a container is given its variables: its command is wrapped, or the kubelet reads them from a file.
 
+use super::consumers::{Consumer, Family};
 use super::findings::Findings;
 use super::reserved::is_our_volume;
 use super::settings::Settings;
-use super::views::{Consumer, Family};
 use super::wrap::{expanded, unwrapped};
 use crate::annotations::Key;
 use crate::config::Config;

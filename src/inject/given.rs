@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::consumers::{Consumer, Family, containers};
 use super::delivery::command;
 use super::findings::Findings;
 use super::reserved::PROGRAM_VOLUME;
 use super::settings::Settings;
-use super::views::{Consumer, Family, Place, View, Views, containers};
+use super::views::{View, Views};
 use super::wrap::{ENVIRONMENT_DIRECTORY, PROGRAM_DIRECTORY};
 use crate::annotations::Key;
 use crate::names::AbsolutePath;
@@ -119,17 +120,6 @@ fn variables(view: &View<'_>, settings: &Settings) -> Vec<FileVariable> {
         Some(FileVariable { name: reference.variable()?.to_owned(), volume: view.volume(), optional })
     };
     view.files.iter().filter_map(variable).collect()
-}
-
-impl Consumer<'_> {
-    /// Whether it runs beside the others, and so can be told of new values: an init container has ended by then.
-    fn runs_on(&self) -> bool {
-        matches!(self.place, Place::Main(_)) || self.is_sidecar()
-    }
-
-    fn is_sidecar(&self) -> bool {
-        matches!(self.place, Place::Init(_)) && self.container.restart_policy.as_ref().is_some_and(|policy| policy.as_str() == "Always")
-    }
 }
 
 /// `None` is a problem: nobody would start the container again.

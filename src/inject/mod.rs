@@ -5,6 +5,7 @@
 
 mod available;
 mod config_map;
+mod consumers;
 mod container;
 mod credential;
 mod delivery;

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use super::consumers::{Place, containers};
 use super::findings::Findings;
 use super::reserved::{POD_VOLUME, PRINCIPAL_VOLUME, PROGRAM_VOLUME, TEMPLATES_VOLUME, TOKEN_VOLUME, is_our_container, is_our_volume, is_view};
-use super::views::{Place, containers};
 use crate::annotations::Key;
 use crate::plan::PLAN_VARIABLE;
 use crate::pod::{Container, EnvVar, PodView, Raw, VolumeMount};

@@ -4,10 +4,10 @@ use json_patch::jsonptr::{PointerBuf, Token};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Map, Value, json};
 
+use super::consumers::{Consumer, Place};
 use super::given::Given;
 use super::merge::{merge, merge_agent};
 use super::ours::{OurMount, Ours};
-use super::views::{Consumer, Place};
 use super::wrap::{unwrapped, wrapped};
 use crate::annotations::Key;
 use crate::pod::{POD_IDENTITY_LABEL, PodView, Text};

@@ -1,12 +1,13 @@
 //! From settings and views to the plan that the agent carries out.
 
 use super::config_map;
+use super::consumers::Family;
 use super::credential::Credential;
 use super::findings::Findings;
 use super::given::ENVIRONMENT_FILE;
 use super::identity::SignIn;
 use super::settings::{Content, FileReference, Gives, Selected, Settings};
-use super::views::{Family, View, Views};
+use super::views::{View, Views};
 use crate::config::Config;
 use crate::names::{AbsolutePath, FileMode, FilePath, ObjectKind, VaultUrl};
 use crate::plan::{

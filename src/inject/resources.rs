@@ -1,8 +1,9 @@
 //! What the injected container asks for and may use, so that the pod keeps its quality of service and is neither evicted nor killed.
 
+use super::consumers::containers;
 use super::findings::Findings;
 use super::settings::Settings;
-use super::views::{Views, containers};
+use super::views::Views;
 use crate::annotations::Key;
 use crate::config::Resources;
 use crate::pod::{AmountsView, AnyQuantity, Container, PodView, ResourceView};

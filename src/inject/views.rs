@@ -2,14 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::consumers::{Consumer, Family, containers};
 use super::delivery;
 use super::findings::Findings;
-use super::reserved::{environment_volume, files_volume, is_our_container, is_our_volume, numbered};
+use super::reserved::{environment_volume, files_volume, is_our_volume, numbered};
 use super::settings::{FileReference, Settings};
 use crate::annotations::Key;
 use crate::config::Config;
 use crate::names::{ContainerName, FileMode};
-use crate::pod::{Container, PodView};
+use crate::pod::PodView;
 
 /// Below it a wrapped container has the agent's program and the values of its variables.
 const OURS: &str = "/keyvault-injector";
@@ -22,17 +23,6 @@ pub(super) struct Views<'p> {
     pub(super) views: Vec<View<'p>>,
     /// The `runAsUser` of the injected container; `None` leaves it to the image or the platform.
     pub(super) run_as_user: Option<i64>,
-}
-
-/// What a view is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    /// Files below the mount path.
-    Files,
-    /// Variables that the wrapper sets: a file each.
-    Exec,
-    /// Variables that the kubelet reads: one file.
-    Environment,
 }
 
 /// One set of files or variables and the containers that are given it.
@@ -71,29 +61,6 @@ impl View<'_> {
             Family::Exec | Family::Environment => numbered("/keyvault/env", self.number),
         }
     }
-}
-
-/// A container that is given files.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Consumer<'p> {
-    pub(super) place: Place,
-    pub(super) container: &'p Container<'p>,
-}
-
-/// Where a container stands in the pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Position in `spec.containers`.
-    Main(usize),
-    /// Position in `spec.initContainers`, as the pod came in.
-    Init(usize),
-}
-
-/// Every container but ours, main containers first.
-pub(super) fn containers<'p>(pod: &'p PodView<'p>) -> impl Iterator<Item = Consumer<'p>> {
-    let main = pod.spec.containers.iter().enumerate().map(|(index, container)| Consumer { place: Place::Main(index), container });
-    let init = pod.init_containers().enumerate().map(|(index, container)| Consumer { place: Place::Init(index), container });
-    main.chain(init).filter(|consumer| !is_our_container(consumer.container.name.as_str()))
 }
 
 pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Config, findings: &mut Findings) -> Views<'p> {
