@@ -69,13 +69,17 @@ impl Status {
     }
 
     /// Prometheus's text format. Every class is there from the start, so that its first failure is an increase.
-    pub(super) fn metrics(&self) -> String {
+    pub(super) fn metrics(&self, now: SystemTime) -> String {
         let mut text = String::new();
-        if let Some(since) = self.last_success.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
+        if let Some((time, since)) = self.last_success.and_then(|time| Some((time, time.duration_since(UNIX_EPOCH).ok()?))) {
             text.push_str("# HELP keyvault_agent_last_success_timestamp_seconds When everything was last seen to be as in the vaults.\n");
             text.push_str("# TYPE keyvault_agent_last_success_timestamp_seconds gauge\n");
             // Writing to a String does not fail.
             let _ = writeln!(text, "keyvault_agent_last_success_timestamp_seconds {}", since.as_secs());
+            text.push_str("# HELP keyvault_agent_last_success_age_seconds How long ago that was.\n");
+            text.push_str("# TYPE keyvault_agent_last_success_age_seconds gauge\n");
+            // A clock that was set back makes it 0.
+            let _ = writeln!(text, "keyvault_agent_last_success_age_seconds {}", now.duration_since(time).unwrap_or_default().as_secs());
         }
         text.push_str("# HELP keyvault_agent_refreshes_total Refreshes by outcome: ok, or the class of the first problem.\n");
         text.push_str("# TYPE keyvault_agent_refreshes_total counter\n");
@@ -124,10 +128,11 @@ mod tests {
 
     #[test]
     fn metrics_have_every_outcome_and_every_version() {
-        let text = status().metrics();
+        let text = status().metrics(UNIX_EPOCH + Duration::from_secs(75));
         assert_eq!(text.matches("\nkeyvault_agent_refreshes_total{").count(), Class::ALL.len() + 1);
         for line in [
             "keyvault_agent_last_success_timestamp_seconds 30",
+            "keyvault_agent_last_success_age_seconds 45",
             "keyvault_agent_refreshes_total{outcome=\"ok\"} 1",
             "keyvault_agent_refreshes_total{outcome=\"throttled\"} 1",
             "keyvault_agent_refreshes_total{outcome=\"dns\"} 0",
@@ -135,6 +140,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
-        assert!(!Status::default().metrics().contains("last_success"));
+        assert!(!Status::default().metrics(UNIX_EPOCH).contains("last_success"));
     }
 }
