@@ -95,7 +95,9 @@ impl Kubelet {
 }
 
 fn collect(shown: &Path, folder: &Path, files: &mut serde_json::Map<String, Value>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+    // What begins with two dots is the agent's own.
+    let is_shown = |entry: &fs::DirEntry| !entry.file_name().to_str().unwrap().starts_with("..");
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap).filter(is_shown) {
         if entry.file_type().unwrap().is_dir() {
             collect(shown, &entry.path(), files);
         } else {
