@@ -20,6 +20,10 @@ pub(super) fn merge_agent(there: &Value, wanted: &Value) -> Value {
     let mut merged = merge(there, wanted);
     if let Some(fields) = merged.as_object_mut() {
         fields.retain(|name, _| !NEVER_KEPT.contains(&name.as_str()) || !wanted[name.as_str()].is_null());
+        // No API server sends amounts that are no map, and none takes them.
+        if fields.get("resources").is_some_and(|amounts| !amounts.is_object()) {
+            fields.shift_remove("resources");
+        }
     }
     for side in ["requests", "limits"] {
         let Some(amounts) = merged.get_mut("resources").and_then(|sides| sides.get_mut(side)).and_then(Value::as_object_mut) else { continue };
@@ -141,6 +145,11 @@ mod tests {
     fn what_would_change_the_agents_doing_is_not_kept() {
         let there = json!({"name": "x", "args": ["--help"], "restartPolicy": "Always", "terminationMessagePath": "/dev/termination-log"});
         assert_eq!(merge_agent(&there, &json!({"name": "x"})), json!({"name": "x", "terminationMessagePath": "/dev/termination-log"}));
+    }
+
+    #[test]
+    fn amounts_that_are_no_map_are_taken_away() {
+        assert_eq!(merge_agent(&json!({"name": "x", "resources": [null]}), &json!({"name": "x"})), json!({"name": "x"}));
     }
 
     #[test]
