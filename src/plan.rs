@@ -64,6 +64,9 @@ pub struct Plan {
     /// How the files are kept up to date; absent means that they are fetched once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<Refresh>,
+    /// How many bytes of the agent's termination message the kubelet keeps; absent means 4,096.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub termination_message_bytes: Option<u16>,
 }
 
 /// How the files are kept up to date.
@@ -307,6 +310,7 @@ impl Plan {
             log_level: LogLevel::Info,
             program: None,
             refresh: None,
+            termination_message_bytes: None,
         }
     }
 

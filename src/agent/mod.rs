@@ -95,7 +95,7 @@ fn fetch_once(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> 
     match runtime.block_on(until_told_to_end(carry_out(&plan, &digest, network)))? {
         None => Ok(ExitCode::from(report::TOLD_TO_END)),
         Some(Ok(())) => Ok(ExitCode::SUCCESS),
-        Some(Err(problems)) => Ok(failed(places, &problems)),
+        Some(Err(problems)) => Ok(failed(places, &plan, &problems)),
     }
 }
 
@@ -109,7 +109,7 @@ fn keep_fresh(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> 
     log::start(plan.log_level);
     match runtime.block_on(until_told_to_end(watch_over(&plan, &digest, refresh, listener, network)))? {
         None => Ok(ExitCode::SUCCESS),
-        Some(problems) => Ok(failed(places, &problems)),
+        Some(problems) => Ok(failed(places, &plan, &problems)),
     }
 }
 
@@ -139,10 +139,11 @@ fn started(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Res
     Ok(if in_place { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn failed(places: &Places, problems: &[Problem]) -> ExitCode {
+fn failed(places: &Places, plan: &Plan, problems: &[Problem]) -> ExitCode {
     let lines = report::lines(problems);
     lines.iter().for_each(|line| tracing::error!("{line}"));
-    termination::write(&places.termination_log(), &termination::fit(&lines));
+    let room = plan.termination_message_bytes.map_or(termination::LONGEST, usize::from);
+    termination::write(&places.termination_log(), &termination::fit(&lines, room));
     ExitCode::from(problems.first().map_or(report::UNUSABLE, |problem| report::exit_code(problem.failure.class)))
 }
 

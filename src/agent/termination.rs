@@ -4,18 +4,17 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
-/// The kubelet keeps 4,096 bytes.
-const LONGEST: usize = 4_000;
+/// How much the kubelet keeps of the message of a pod with few containers.
+pub(super) const LONGEST: usize = 4_096;
 
-/// Whole lines as far as they fit, then how many did not.
-pub(super) fn fit(lines: &[String]) -> String {
-    const ROOM_FOR_REST: usize = "and 1000000 more\n".len();
+/// Whole lines as far as they fit into `room` bytes, then how many did not.
+pub(super) fn fit(lines: &[String], room: usize) -> String {
+    let more = |rest: usize| if rest == 0 { String::new() } else { format!("and {rest} more\n") };
     let mut message = String::new();
     for (index, line) in lines.iter().enumerate() {
-        let last = index + 1 == lines.len();
-        if message.len() + line.len() + 1 > LONGEST - if last { 0 } else { ROOM_FOR_REST } {
-            let rest = lines.len() - index;
-            return if index == 0 { cut(line) } else { format!("{message}and {rest} more\n") };
+        let rest = lines.len() - index - 1;
+        if message.len() + line.len() + 1 + more(rest).len() > room {
+            return if index == 0 { cut(line, room.saturating_sub(more(rest).len())) + &more(rest) } else { message + &more(rest + 1) };
         }
         message.push_str(line);
         message.push('\n');
@@ -24,9 +23,8 @@ pub(super) fn fit(lines: &[String]) -> String {
 }
 
 /// A single line that is too long on its own.
-fn cut(line: &str) -> String {
-    let end = (0..=LONGEST - 4).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}…\n", &line[..end])
+fn cut(line: &str, room: usize) -> String {
+    format!("{}…\n", &line[..line.floor_char_boundary(room.saturating_sub("…\n".len()))])
 }
 
 /// Writes the message where the kubelet looks for it, and nowhere where it does not: the file is there or there is no kubelet.
@@ -44,11 +42,22 @@ mod tests {
     #[test]
     fn whole_lines_then_how_many_more() {
         let lines = |count: usize| (0..count).map(|n| format!("{n:099}")).collect::<Vec<_>>();
-        assert_eq!(fit(&lines(2)), format!("{:099}\n{:099}\n", 0, 1));
-        assert_eq!(fit(&lines(40)).len(), 4_000);
-        let message = fit(&lines(50));
-        assert!(message.ends_with("\nand 11 more\n"), "{message}");
-        assert!(message.len() <= 4_000 && message.lines().count() == 40);
+        assert_eq!(fit(&lines(2), LONGEST), format!("{:099}\n{:099}\n", 0, 1));
+        assert_eq!(fit(&lines(40), 4_000).len(), 4_000);
+        for (count, room, whole, rest) in [(50, LONGEST, 40, 10), (50, 12_288 / 9, 13, 37), (40, 3_999, 39, 1), (3, 200, 1, 2), (2, 199, 1, 1)] {
+            let message = fit(&lines(count), room);
+            assert!(message.ends_with(&format!("\nand {rest} more\n")), "{message}");
+            assert!(message.len() <= room && message.lines().count() == whole + 1, "{room}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_that_does_not_fit_leaves_room_for_how_many_more_there_are() {
+        let lines = vec!["x".repeat(300); 12];
+        assert_eq!(fit(&lines, 60), format!("{}…\nand 11 more\n", "x".repeat(44)));
+        for room in 0..60 {
+            assert!(fit(&lines, room).len() <= room.max("…\nand 11 more\n".len()), "{room}");
+        }
     }
 
     #[test]
@@ -66,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_single_endless_line_is_cut_at_a_character() {
-        let message = fit(&["é".repeat(3_000)]);
-        assert!(message.len() <= 4_000 && message.ends_with("é…\n"));
+        let message = fit(&["é".repeat(3_000)], LONGEST);
+        assert!(message.len() <= LONGEST && message.ends_with("é…\n"));
     }
 }

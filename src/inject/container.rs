@@ -16,12 +16,18 @@ use crate::pod::PodView;
 /// The containers that stand before all others: one that fetches and ends, or the sidecar, which gates the next ones by its startup probe.
 /// Where a pod is to end, a failing sidecar would leave it waiting for ever: there both, and the sidecar takes over what the first has fetched.
 pub(super) fn agents(pod: &PodView<'_>, frame: &Frame<'_>) -> Vec<Value> {
-    if frame.settings.refresh.is_none() {
-        return vec![agent(frame, AGENT, "fetch")];
-    }
-    let ends = pod.spec.restart_policy.as_ref().is_some_and(|policy| policy.as_str() != "Always");
-    let sidecar = sidecar(frame);
-    if ends { vec![agent(frame, AGENT, "fetch"), sidecar] } else { vec![sidecar] }
+    let fetches = frame.settings.refresh.is_none() || is_to_end(pod);
+    let agent = fetches.then(|| agent(frame, AGENT, "fetch"));
+    agent.into_iter().chain(frame.settings.refresh.map(|_| sidecar(frame))).collect()
+}
+
+/// How many [`agents`] there are.
+pub(super) fn count(pod: &PodView<'_>, settings: &Settings) -> usize {
+    if settings.refresh.is_some() && is_to_end(pod) { 2 } else { 1 }
+}
+
+fn is_to_end(pod: &PodView<'_>) -> bool {
+    pod.spec.restart_policy.as_ref().is_some_and(|policy| policy.as_str() != "Always")
 }
 
 /// What our containers and volumes are made of.

@@ -168,7 +168,8 @@ fn asked(
     let given = given::given(pod, &settings, &views, &mut findings);
     let wraps = given.iter().any(|given| given.wrapper.is_some());
     let copies = wraps && !config.features.image_volumes;
-    let plan = planning::plan(&Planning { settings: &settings, views: &views, config, copies }, identity, &mut findings);
+    let containers = consumers::containers(pod).count() + container::count(pod, &settings);
+    let plan = planning::plan(&Planning { settings: &settings, views: &views, config, copies, containers }, identity, &mut findings);
     let resources = resources::of_agent(pod, &settings, &views, copies, &mut findings);
     let plan = match (findings.deny(), plan) {
         (Some(denial), _) => return Err(denial),

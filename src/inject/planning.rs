@@ -49,11 +49,13 @@ pub(super) struct Planning<'a> {
     pub(super) config: &'a Config,
     /// Whether the agent copies its program.
     pub(super) copies: bool,
+    /// How many containers the pod has, ours included.
+    pub(super) containers: usize,
 }
 
 /// `None` where the identity is missing: there is a problem already.
 pub(super) fn plan(planning: &Planning<'_>, sign_in: Option<SignIn>, findings: &mut Findings) -> Option<Planned> {
-    let Planning { settings, views, config, copies } = planning;
+    let Planning { settings, views, config, copies, containers } = planning;
     let entries: usize = views.views.iter().map(|view| view.file_count).sum();
     if entries > MAX_ENTRIES {
         // Nothing so large is ever built: annotations can name a file for each of a thousand containers.
@@ -71,6 +73,7 @@ pub(super) fn plan(planning: &Planning<'_>, sign_in: Option<SignIn>, findings: &
     plan.log_level = settings.log_level;
     plan.program = if *copies { Some(PROGRAM.parse().ok()?) } else { None };
     plan.refresh = refresh(settings)?;
+    plan.termination_message_bytes = termination_message_bytes(*containers);
     let ids = fetches(settings, views, &mut plan);
     let config_map = config_map(settings, views);
     if let Some(name) = config_map {
@@ -230,6 +233,12 @@ fn environment(view: &View<'_>, settings: &Settings, ids: &[Vec<String>]) -> Opt
     };
     let variables = view.files.iter().map(variable).collect::<Option<Vec<_>>>()?;
     Some(Entry { file: ENVIRONMENT_FILE.parse().ok()?, mode: view.mode, value: Value::Environment(variables) })
+}
+
+/// The kubelet keeps 4,096 bytes of a termination message, and divides 12,288 evenly among all containers of a pod.
+fn termination_message_bytes(containers: usize) -> Option<u16> {
+    let share = 12_288 / containers.max(1);
+    if share < 4_096 { u16::try_from(share).ok() } else { None }
 }
 
 fn refresh(settings: &Settings) -> Option<Option<Refresh>> {

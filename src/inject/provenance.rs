@@ -8,7 +8,7 @@ use super::ours::Ours;
 use super::planning::Planned;
 use crate::annotations::{Annotations, Key};
 use crate::config::Config;
-use crate::plan::PLAN_VARIABLE;
+use crate::plan::{PLAN_VARIABLE, Plan};
 use crate::pod::PodView;
 
 const CARRIED: &str = "the pod came with a status or warnings annotation, which only keyvault-injector writes; it was overwritten";
@@ -22,7 +22,8 @@ pub(super) fn judge(pod: &PodView<'_>, ours: &Ours, plan: &Planned, config: &Con
     let said = |sentence: &str| injected && annotations.get(Key::Warnings).is_some_and(|text| text.lines().any(|line| line == sentence));
     let carried = !injected && annotations.keys().any(Key::is_output);
     let agents = || ours.agents.iter().map(|(_, agent)| agent);
-    let is_stale = |agent: &Value| agent["env"].as_array().into_iter().flatten().any(|v| v["name"] == PLAN_VARIABLE && v["value"] != plan.json);
+    let is_other = |text: &Value| text.as_str().is_none_or(|text| text != plan.json && without_room(text) != without_room(&plan.json));
+    let is_stale = |agent: &Value| agent["env"].as_array().into_iter().flatten().any(|v| v["name"] == PLAN_VARIABLE && is_other(&v["value"]));
     let stale = agents().any(is_stale);
     let image = agents().any(|agent| !agent["image"].as_str().is_some_and(|image| is_mirrored(image, &config.agent.image)));
     for (sentence, now) in [(CARRIED, carried), (STALE, stale), (IMAGE, image)] {
@@ -30,4 +31,11 @@ pub(super) fn judge(pod: &PodView<'_>, ours: &Ours, plan: &Planned, config: &Con
             findings.warning(sentence);
         }
     }
+}
+
+/// A plan but for what follows from the number of containers, which another webhook may change between two passes.
+fn without_room(plan: &str) -> Option<Plan> {
+    let mut plan = Plan::from_json(plan).ok()?;
+    plan.termination_message_bytes = None;
+    Some(plan)
 }

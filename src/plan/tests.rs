@@ -110,3 +110,10 @@ fn what_is_known_only_later_survives_a_round_trip_and_refers_to_what_is_there() 
     let expected = "the plan's directory /keyvault/files has files of a ConfigMap, and the plan names none";
     assert_eq!(Plan::from_json(&without).unwrap_err().to_string(), expected);
 }
+
+#[test]
+fn how_much_of_the_termination_message_is_kept_survives_a_round_trip() {
+    let text = OF_A_TEMPLATE.replace("}]}]}", r#"}]}],"terminationMessageBytes":1365}"#);
+    let plan = Plan::from_json(&text).unwrap();
+    assert_eq!((plan.to_json().unwrap(), plan.termination_message_bytes), (text, Some(1_365)));
+}

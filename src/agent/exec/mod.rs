@@ -63,7 +63,7 @@ pub(super) fn run(supervise: bool, program: &[OsString], environment: &dyn Fn(&s
     let result = plan.and_then(|plan| if supervise { Ok(supervise::run(&plan, program, &log)?) } else { Err(become_program(&plan, program)) });
     ExitCode::from(result.unwrap_or_else(|error| {
         say(&error.to_string());
-        termination::write(&log, &termination::fit(&[error.to_string()]));
+        termination::write(&log, &termination::fit(&[error.to_string()], termination::LONGEST));
         error.exit_code()
     }))
 }
