@@ -70,6 +70,10 @@ impl Staged {
         if !root.is_dir() {
             return Err(WriteError::NotMounted);
         }
+        if let Err(error) = remove_leftovers(root) {
+            // There may be room enough without them.
+            tracing::warn!("{}: what a killed run has left cannot be removed: {error}", root.display());
+        }
         let names = files.iter().filter_map(|file| file.path.as_str().split('/').next()).map(str::to_owned).collect();
         let fresh = stamp(now);
         make_directory(&root.join(&fresh)).map_err(|error| WriteError::new(&fresh, error))?;
@@ -131,18 +135,31 @@ impl Staged {
     }
 
     fn prune(&self) -> io::Result<()> {
-        fs::remove_file(self.root.join(LINK_TEMPORARY)).or_else(not_found)?;
+        remove_leftovers(&self.root)?;
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if is_stamp(&name) && name != self.fresh {
-                fs::remove_dir_all(entry.path())?;
-            } else if !self.names.contains(&name) && points_to(&entry.path(), &format!("{DATA}/{name}")) {
+            if !self.names.contains(&name) && points_to(&entry.path(), &format!("{DATA}/{name}")) {
                 fs::remove_file(entry.path())?;
             }
         }
         Ok(())
     }
+}
+
+/// Removes every generation that consumers do not see, and links that lead nowhere yet. A volume has one writer and room for two generations.
+fn remove_leftovers(root: &Path) -> io::Result<()> {
+    let current = fs::read_link(root.join(DATA)).ok();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        match name.to_str() {
+            Some(DATA_TEMPORARY | LINK_TEMPORARY) => fs::remove_file(entry.path())?,
+            Some(stamp) if is_stamp(stamp) && current.as_deref() != Some(Path::new(stamp)) => fs::remove_dir_all(entry.path())?,
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Staged {

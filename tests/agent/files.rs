@@ -150,6 +150,29 @@ fn a_full_volume_is_named_with_directory_and_file_and_the_old_files_stay() {
 }
 
 #[test]
+fn runs_that_are_killed_while_they_write_leave_room_for_the_next() {
+    let world = World::new();
+    let folder = world.path("keyvault/files");
+    let listing = || std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>();
+    let plan = world.plan_for(&["db-password", "large"]);
+    for _ in 0..4 {
+        // The kernel kills whoever writes more than 512 bytes to a file.
+        let run = world.run_with(&plan, "ulimit -c 0 -f 1; exec \"$0\" \"$@\"", &[]);
+        assert_eq!((run.code, run.termination.as_str()), (-1, ""), "{}", run.log);
+        let left = listing();
+        let stamps: Vec<_> = left.iter().filter(|name| name.starts_with("..2")).collect();
+        assert_eq!(stamps.len(), 1, "{left:?}");
+        assert!(folder.join(stamps[0]).join("db-password").exists(), "it was killed while it wrote");
+    }
+    assert_eq!(world.run(&plan).code, 0);
+    assert_eq!(world.text("db-password"), "correct horse canary staple");
+    let mut left = listing();
+    left.retain(|name| !name.starts_with("..2"));
+    left.sort();
+    assert_eq!((left, listing().len()), (["..data", "db-password", "large"].map(str::to_owned).to_vec(), 4));
+}
+
+#[test]
 fn the_agent_copies_itself_to_a_volume_of_other_containers_before_it_asks_a_vault() {
     let world = World::new();
     std::fs::create_dir(world.path("keyvault/bin")).unwrap();

@@ -76,6 +76,22 @@ fn what_is_staged_is_not_visible_and_leaves_no_trace_when_dropped() {
 }
 
 #[test]
+fn what_killed_runs_have_left_is_removed_before_anything_is_written() {
+    let root = tempfile::tempdir().unwrap();
+    publish(root.path(), &[("a", "0400", "old")]);
+    for _ in 0..3 {
+        std::mem::forget(stage(root.path(), &[("a", "0400", "new"), ("b", "0400", "new")]).unwrap());
+        assert_eq!(listing(root.path()), ["..data", "..data_tmp", "..time", "..time", "a", "b"]);
+        assert_eq!(fs::read_to_string(root.path().join("a")).unwrap(), "old");
+    }
+    drop(stage(root.path(), &[("a", "0400", "new")]).unwrap());
+    assert_eq!(listing(root.path()), ["..data", "..time", "a", "b"]);
+    publish(root.path(), &[("a", "0400", "new")]);
+    assert_eq!(listing(root.path()), ["..data", "..time", "a"]);
+    assert_eq!(fs::read_to_string(root.path().join("a")).unwrap(), "new");
+}
+
+#[test]
 fn a_failure_in_the_middle_names_the_file_and_leaves_the_old_ones() {
     let root = tempfile::tempdir().unwrap();
     publish(root.path(), &[("a", "0400", "old")]);
