@@ -76,6 +76,10 @@ pub struct TemplateError {
     pub message: String,
 }
 
+/// Statements and names that lead to other templates.
+const OF_OTHERS: &str = "block extends from import include";
+const OTHERS: &str = "self super";
+
 /// Functions besides those that name objects.
 const FUNCTIONS: &str = "dict range";
 
@@ -96,7 +100,7 @@ impl Template {
         let refuse = |error: minijinja::Error| explain(text, &error);
         let syntax = syntax().map_err(refuse)?;
         let tokens = tokenize(text, false, syntax.clone()).collect::<Result<Vec<_>, _>>().map_err(refuse)?;
-        refuse_chains(&tokens)?;
+        refuse_statements(&tokens)?;
         let mut environment = Environment::empty();
         environment.set_syntax(syntax);
         let mut undeclared = environment.template_from_str(text).map_err(refuse)?.undeclared_variables(false);
@@ -159,7 +163,15 @@ fn line_of(span: Span) -> usize {
     usize::from(span.start_line)
 }
 
-fn refuse_chains(tokens: &[(Token<'_>, Span)]) -> Result<(), TemplateError> {
+fn refuse_statements(tokens: &[(Token<'_>, Span)]) -> Result<(), TemplateError> {
+    let statements = tokens.windows(2).filter(|pair| matches!(pair[0].0, Token::BlockStart)).map(|pair| &pair[1]);
+    for (token, span) in statements {
+        if let Token::Ident(name) = token
+            && has(OF_OTHERS, name)
+        {
+            return Err(TemplateError { line: line_of(*span), message: format!("unknown statement {name}") });
+        }
+    }
     let mut tags = tokens.split(|(token, _)| matches!(token, Token::TemplateData(_) | Token::VariableStart | Token::BlockStart));
     if let Some(tag) = tags.find(|tag| tag.len() > MAX_TAG_TOKENS) {
         let message = format!("more than {MAX_TAG_TOKENS} words in one tag: split it with {{% set %}}");
@@ -198,7 +210,7 @@ impl<'t> Word<'t> {
             [.., (Token::ParenOpen | Token::Comma, _)] if matches!(self.after, [(Token::Assign, _), ..]) => Ok(()),
             _ => match object_kind(text) {
                 Some(kind) => return self.reference(kind).map(Some),
-                None if undeclared.contains(text) && !has(FUNCTIONS, text) => Err(self.unknown()),
+                None if has(OTHERS, text) || undeclared.contains(text) && !has(FUNCTIONS, text) => Err(self.unknown()),
                 None => Ok(()),
             },
         }
@@ -364,6 +376,8 @@ mod tests {
             ),
             ("{% for key in [1] %}{% endfor %}", "line 1: key is a function: call it as key(\"NAME\"), or give your variable another name".into()),
             ("${ secrets('a') }", format!("line 1: there is no function \"secrets\": {sources}")),
+            ("${ super() }", format!("line 1: there is no function \"super\": {sources}")),
+            ("${ self.a() }", format!("line 1: there is no variable \"self\": {sources}. {SHELL}")),
             ("${ debug() }", format!("line 1: there is no function \"debug\": {sources}")),
             ("${ env.HOME }", format!("line 1: there is no variable \"env\": {sources}. {SHELL}")),
             ("#!/bin/sh\ncd ${HOME}\n", format!("line 2: there is no variable \"HOME\": {sources}. {SHELL}")),
@@ -383,6 +397,10 @@ mod tests {
         let table = [
             ("a\n${ secret( }", "line 2: unexpected `}`".to_owned()),
             ("{% include 'x' %}", "line 1: unknown statement include".into()),
+            ("\n{%- from 'x' import y %}", "line 2: unknown statement from".into()),
+            ("{% import 'x' as y %}", "line 1: unknown statement import".into()),
+            ("{% extends 'x' %}", "line 1: unknown statement extends".into()),
+            ("{% block a %}{% endblock %}", "line 1: unknown statement block".into()),
             ("\n{% raw %}x", "line 2: unexpected end of raw block".into()),
             ("${ secret('a')", "line 1: unexpected end of input, expected end of variable block".into()),
             ("{% if 1 %}", "line 1: unexpected end of input, expected end of block".into()),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::report;
+use super::{render, report};
 use crate::vault::Class;
 
 /// What the agent is asked to do.
@@ -28,6 +28,8 @@ pub(super) enum Command {
         /// Its name and its arguments.
         program: Vec<OsString>,
     },
+    /// Render a template for the agent that started this one.
+    Render,
     Help,
     Version,
 }
@@ -57,6 +59,7 @@ impl Command {
             ["exec", "--supervise", "--", _, ..] => Ok(Command::Exec { supervise: true, program: program(3) }),
             [.., "--help" | "-h"] => Ok(Command::Help),
             ["--version" | "-V"] => Ok(Command::Version),
+            [render::COMMAND] => Ok(Command::Render),
             ["fetch", rest @ ..] => root(rest).map(|root| Command::Fetch { root }),
             ["watch", rest @ ..] => root(rest).map(|root| Command::Watch { root }),
             ["started", rest @ ..] => root(rest).map(|root| Command::Started { root }),

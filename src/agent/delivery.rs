@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use super::directory::{File, Staged, WriteError};
 use super::marker::{self, Contents, Made};
-use super::program;
+use super::{program, render};
 use crate::fetch::{Problem, Versions, label};
-use crate::format::{self, Rendered, Values};
-use crate::plan::{Directory, Entry, Plan};
+use crate::format::{self, FormatError, Rendered, Rendering, Values};
+use crate::plan::{Directory, Entry, Plan, PlanTemplate, Value};
 use crate::secret::SecretValue;
 use crate::vault::{Class, Failure};
 
@@ -32,13 +32,13 @@ pub(super) fn volume(directory: &str, error: &dyn std::fmt::Display) -> Problem 
 }
 
 /// Every directory of the plan.
-pub(super) fn render<'p>(plan: &'p Plan, values: &Values<'_>, versions: &Versions<'_>) -> Result<Vec<View<'p>>, Vec<Problem>> {
+pub(super) async fn render_all<'p>(plan: &'p Plan, values: &Values<'_>, versions: &Versions<'_>) -> Result<Vec<View<'p>>, Vec<Problem>> {
     let (mut views, mut problems) = (Vec::new(), Vec::new());
     for directory in &plan.directories {
         let mut view = View { directory, files: Vec::new(), made: Contents::new() };
         for entry in &directory.entries {
             let made = Made { versions: of_inputs(entry, |id| versions.get(id).cloned()), absent: false };
-            match render_entry(plan, entry, values) {
+            match render_entry(plan, entry, values).await {
                 Ok(content) => view.add(entry, content, made),
                 Err(problem) => problems.push(problem),
             }
@@ -48,14 +48,20 @@ pub(super) fn render<'p>(plan: &'p Plan, values: &Values<'_>, versions: &Version
     if problems.is_empty() { Ok(views) } else { Err(problems) }
 }
 
+async fn from_template(template: &PlanTemplate, values: &Values<'_>) -> Result<Rendered, FormatError> {
+    render::render(&Rendering::new(template, values)?).await.map(Rendered::File)
+}
+
 /// The versions of what a file is made of, as far as there are any.
 pub(super) fn of_inputs(entry: &Entry, version: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
     entry.value.uses().into_iter().filter_map(|(id, _)| Some((id.to_owned(), version(id)?))).collect()
 }
 
 /// The bytes of a file, or `None` where there is no file to write.
-pub(super) fn render_entry(plan: &Plan, entry: &Entry, values: &Values<'_>) -> Result<Option<SecretValue>, Problem> {
-    match format::render(&entry.value, values) {
+pub(super) async fn render_entry(plan: &Plan, entry: &Entry, values: &Values<'_>) -> Result<Option<SecretValue>, Problem> {
+    let rendered =
+        if let Value::Template(template) = &entry.value { from_template(template, values).await } else { format::render(&entry.value, values) };
+    match rendered {
         Ok(Rendered::File(content)) => Ok(Some(content)),
         Ok(Rendered::Absent(why)) => {
             tracing::info!("{}: left out, because {why}", entry.file);

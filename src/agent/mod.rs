@@ -11,6 +11,7 @@ mod log;
 mod marker;
 mod place;
 mod program;
+mod render;
 mod report;
 mod termination;
 mod watch;
@@ -61,11 +62,14 @@ enum Unusable {
 /// Runs the agent with its command line (without the program's name) and its environment. The exit code is in `docs/errors/README.md`.
 pub fn main(arguments: &[OsString], environment: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     let result = match Command::parse(arguments) {
-        Ok(Command::Exec { supervise, program }) => hide().map(|()| exec::run(supervise, &program, environment)),
+        // A parent reads no value, and hidden it would be a first process whose /proc/1/fd nobody in its container may open.
+        Ok(Command::Exec { supervise: true, program }) => Ok(exec::run(true, &program, environment)),
+        Ok(Command::Exec { supervise: false, program }) => hide().map(|()| exec::run(false, &program, environment)),
         Ok(Command::Help) => return print(&arguments::help()),
         Ok(Command::Version) => return print(concat!("keyvault-agent ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Fetch { root }) => hide().and_then(|()| fetch_once(&Places::below(root.as_deref())?, environment)),
         Ok(Command::Watch { root }) => hide().and_then(|()| keep_fresh(&Places::below(root.as_deref())?, environment)),
+        Ok(Command::Render) => hide().and_then(|()| Ok(render::serve()?)),
         // It reads no value.
         Ok(Command::Started { root }) => Places::below(root.as_deref()).map_err(Unusable::from).and_then(|places| started(&places, environment)),
         Err(error) => Err(error.into()),
@@ -92,7 +96,10 @@ fn print(text: &str) -> ExitCode {
 fn fetch_once(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Result<ExitCode, Unusable> {
     let Prepared { plan, digest, network, runtime } = prepare(places, environment).inspect_err(|unusable| places.tell(unusable))?;
     log::start(plan.log_level);
-    match runtime.block_on(until_told_to_end(carry_out(&plan, &digest, network)))? {
+    let ended = runtime.block_on(until_told_to_end(carry_out(&plan, &digest, network)));
+    // Not that it waits for a key that is being derived.
+    runtime.shutdown_background();
+    match ended? {
         None => Ok(ExitCode::from(report::TOLD_TO_END)),
         Some(Ok(())) => Ok(ExitCode::SUCCESS),
         Some(Err(problems)) => Ok(failed(places, &plan, &problems)),
@@ -107,7 +114,9 @@ fn keep_fresh(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> 
     });
     let (Prepared { plan, digest, network, runtime }, refresh, listener) = prepared.inspect_err(|unusable| places.tell(unusable))?;
     log::start(plan.log_level);
-    match runtime.block_on(until_told_to_end(watch_over(&plan, &digest, refresh, listener, network)))? {
+    let ended = runtime.block_on(until_told_to_end(watch_over(&plan, &digest, refresh, listener, network)));
+    runtime.shutdown_background();
+    match ended? {
         None => Ok(ExitCode::SUCCESS),
         Some(problems) => Ok(failed(places, &plan, &problems)),
     }
@@ -226,7 +235,7 @@ async fn deliver<'p, N: Network>(
     let start = Instant::now();
     tracing::info!("objects to read: {}, directories to write: {}", plan.fetch.len(), plan.directories.len());
     let (values, versions) = fetch::fetch(client, &plan.fetch, retry).await?;
-    let views = delivery::render(plan, &values, &versions)?;
+    let views = delivery::render_all(plan, &values, &versions).await?;
     delivery::write(&views, digest, SystemTime::now()).map_err(|problem| vec![problem])?;
     tracing::info!("done in {} ms", start.elapsed().as_millis());
     Ok((values, views.into_iter().map(|view| view.made).collect()))

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use futures::future::join_all;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::format::{self, Values};
@@ -16,6 +17,9 @@ use crate::plan::{Fetch, Object};
 use crate::vault::{Class, Client, Failure, Network, Retry, Stored};
 use gate::Gate;
 pub use selection::select;
+
+/// What a panic is to whoever reads the log.
+const UNREADABLE: &str = "the certificate cannot be read";
 
 /// The versions of fetched objects by the plan's ids; empty where an answer does not say.
 pub type Versions<'p> = HashMap<&'p str, String>;
@@ -61,15 +65,20 @@ async fn read<N: Network>(
     let stored = through(gate, retry, &label(object), async || client.read(*kind, object).await).await?;
     tracing::info!("{}: read", label(object));
     let version = stored.version().to_owned();
-    Ok((open(object, stored)?, version))
+    Ok((open(object, stored).await?, version))
 }
 
 /// Finds out what a fetched object is made of, and says what is remarkable about it.
 ///
 /// # Errors
 /// A certificate or key that is not one.
-pub fn open(object: &Object, stored: Stored) -> Result<format::Object, Failure> {
-    let read = format::Object::read(stored).map_err(|error| Failure::new(Class::Format, error.to_string()))?;
+pub async fn open(object: &Object, stored: Stored) -> Result<format::Object, Failure> {
+    let read = match stored {
+        // A PKCS#12 file says itself how long its key takes to derive. Others are answered meanwhile.
+        Stored::Certificate(_) => spawn_blocking(move || format::Object::read(stored)).await.map_err(|_| Failure::new(Class::Format, UNREADABLE))?,
+        Stored::Secret(_) | Stored::Key(_) => format::Object::read(stored),
+    };
+    let read = read.map_err(|error| Failure::new(Class::Format, error.to_string()))?;
     if let format::Object::Certificate(certificate) = &read {
         tell(object, certificate);
     }

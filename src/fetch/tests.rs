@@ -5,8 +5,9 @@ use hyper::HeaderMap;
 
 use super::*;
 use crate::names::ObjectName;
-use crate::plan::{Identity, PlanCloud};
-use crate::vault::{Kind, Request, Response, TransportError};
+use crate::plan::{Encoding, Identity, PlanCloud};
+use crate::secret::SecretValue;
+use crate::vault::{Kind, Request, Response, Secret, StoredCertificate, TransportError};
 
 /// A vault that takes a while for each answer and counts how many requests are in it at once.
 #[derive(Default)]
@@ -276,4 +277,18 @@ async fn a_list_without_an_end_is_given_up() {
     let why = "the vault's list of secrets has no end after 400 pages (10000 secrets): name each secret";
     assert_eq!(problems, [format!("p/s-1*: {why}"), format!("p/s-2*: {why}")]);
     assert_eq!(vault.pages.get(), 400);
+}
+
+#[tokio::test]
+async fn a_certificate_is_opened_beside_everything_else() {
+    let value = SecretValue::from(include_str!("../../tests/fixtures/pfx/kv-ec-chain3.b64").to_owned());
+    let secret = Secret { value, content_type: None, of_certificate: true, file_encoding: Encoding::Utf8, version: String::new() };
+    let object = &objects(&["web"])[0].object;
+    let mut opening = std::pin::pin!(open(object, Stored::Certificate(StoredCertificate::Secret(secret))));
+    tokio::select! {
+        biased;
+        _ = &mut opening => panic!("nothing else was polled meanwhile"),
+        () = std::future::ready(()) => {}
+    }
+    assert!(matches!(opening.await, Ok(format::Object::Certificate(_))));
 }

@@ -12,12 +12,14 @@ mod public_key;
 mod template;
 mod x509;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 pub use certificate::{Certificate, CertificateError, Remark};
 pub use environment::Unfit;
 pub use pkcs12::Pkcs12Error;
 pub use public_key::{Key, KeyError};
+pub use template::{MAX_BYTES as MAX_RENDERED_BYTES, Rendering};
 
 use crate::names::{EnvName, ObjectKind};
 use crate::plan::{CertificatePart, Encoding, KeyFormat, Value};
@@ -167,14 +169,14 @@ pub enum FormatError {
     NoPart(&'static str),
     /// A template that cannot be rendered as a whole.
     #[error("the template cannot be rendered: {0}")]
-    Unrendered(&'static str),
+    Unrendered(Cow<'static, str>),
     /// A line of a template that cannot be rendered.
     #[error("line {line}: {reason}")]
     Render {
         /// 1-based line of the template.
         line: usize,
         /// Never a value.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }
 
@@ -192,7 +194,7 @@ impl FormatError {
 /// An object's value does not have the encoding, the property or the form that the plan says.
 pub fn render(value: &Value, values: &Values<'_>) -> Result<Rendered, FormatError> {
     if let Value::Template(template) = value {
-        return template::render(template, values).map(Rendered::File);
+        return Rendering::new(template, values)?.run().map(Rendered::File);
     }
     if let Value::Environment(variables) = value {
         return environment::file(variables, values).map(Rendered::File);

@@ -57,6 +57,10 @@ impl Sidecar {
         eventually(text, || self.log().lines().find(|line| line.contains(text)).map(str::to_owned))
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let killed = Command::new("/bin/sh").args(["-c", &format!("kill -{name} $0")]).arg(self.child.id().to_string()).status();
         assert!(killed.unwrap().success());

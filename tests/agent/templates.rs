@@ -1,7 +1,10 @@
 //! Templates: several values in one file.
 
+use std::io::{Read, Write};
+
 use serde_json::{Value, json};
 
+use crate::sidecar::{Sidecar, eventually};
 use crate::world::{Plan, World};
 
 /// A plan for one template, with the objects of `demo` that it names.
@@ -67,4 +70,109 @@ fn an_object_beside_the_plan_is_refused() {
     let run = world.run(&unfetched);
     assert_eq!(run.code, 64, "{}", run.log);
     assert!(run.termination.starts_with("plan: the plan's file app.conf uses id \"secret-config\", which it does not fetch"), "{}", run.termination);
+}
+
+const TOO_MUCH_MEMORY: &str = "the template cannot be rendered: it takes more memory than it may: let it repeat, join, pad and nest less";
+const GAVE_UP: &str = "the template cannot be rendered: the template engine gave up: let it repeat, join, pad and nest less";
+const TOO_MANY_STEPS: &str = "line 1: the template takes more than a million steps: let it repeat less";
+/// What a template may do to the memory of a node, in KiB, beside what an agent takes that was built without optimisation.
+const MOST_KIB: u64 = 96 * 1024;
+
+/// Processes that a process has started.
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+fn status(pid: u32, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+/// The greatest memory of any process of an agent until it ends, in KiB, as far as a look in passing shows it.
+fn peak(agent: &mut std::process::Child) -> u64 {
+    let mut peak = 0;
+    while agent.try_wait().unwrap().is_none() {
+        peak = children(agent.id()).into_iter().chain([agent.id()]).filter_map(|pid| status(pid, "VmHWM:")).fold(peak, u64::max);
+        std::thread::yield_now();
+    }
+    peak
+}
+
+#[test]
+fn a_template_that_grows_without_bound_is_an_error_and_not_the_end_of_the_node() {
+    let world = World::new();
+    let doubled = format!("{{% set a = secret('s-00') %}}{}${{ a | length }}", "{% set a = a ~ a %}".repeat(28));
+    let lists = format!("{{% set a = [secret('s-00')] %}}{}${{ a | join | length }}", "{% set a = a + a %}".repeat(28));
+    let captured = format!("{{% set a = secret('s-00') %}}{}", "{% set a %}${ a }${ a }{% endset %}".repeat(28));
+    for (template, expected) in [
+        (doubled.as_str(), TOO_MUCH_MEMORY),
+        (lists.as_str(), TOO_MUCH_MEMORY),
+        (captured.as_str(), TOO_MUCH_MEMORY),
+        ("${ ('a\nb' | indent(1000000000)) | length }", TOO_MUCH_MEMORY),
+        ("${ (('a' * 50000) | replace('a', 'a' * 50000)) | length }", TOO_MUCH_MEMORY),
+        ("${ ('ab' | slice(1000000000)) | length }", TOO_MUCH_MEMORY),
+        ("${ ('ab' | batch(1000000000, 'x')) | length }", TOO_MUCH_MEMORY),
+        ("${ ('%999999999d' | format(1)) | length }", TOO_MUCH_MEMORY),
+        ("${ (range(90000) | join('a' * 50000)) | length }", TOO_MUCH_MEMORY),
+        ("${ ('x' * 99999999) | length }", TOO_MUCH_MEMORY),
+        ("${ ([1] * 99999999) | list | length }", TOO_MUCH_MEMORY),
+        ("${ ('a' | indent(18446744073709551615, true)) | length }", GAVE_UP),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", TOO_MANY_STEPS),
+        ("{% macro m(n) %}{% if n %}${ m(n - 1) ~ m(n - 1) }{% endif %}{% endmacro %}${ m(99) }", TOO_MANY_STEPS),
+    ] {
+        let plan = plan(&world, "app.conf", template, &["s-00"], &[]);
+        let mut agent = world.command(&plan, "exec \"$0\" \"$@\"", &[]);
+        let mut agent = agent.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let peak = peak(&mut agent);
+        let told = std::fs::read_to_string(world.path("dev/termination-log")).unwrap();
+        assert_eq!(agent.wait().unwrap().code(), Some(65), "{template}: {told}");
+        assert!(told.starts_with(&format!("format file app.conf: {expected}; ")), "{template}: {told}");
+        assert!(peak < MOST_KIB, "{template}: {peak} KiB");
+        assert_eq!(std::fs::read_dir(world.path("keyvault/files")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_value_that_makes_a_template_grow_leaves_the_sidecar_and_its_files_as_they_were() {
+    let world = World::new();
+    world.rotate("s-00", "1");
+    let template =
+        "{% set n = secret('s-00') | int %}{% for i in range(n) %}{% for i in range(n) %}{% endfor %}{% endfor %}${ n }${ ('a' * n * 999) | length }";
+    let plan = world.refreshed(plan(&world, "app.conf", template, &["s-00"], &[]), "1s");
+    let sidecar = Sidecar::started(&world, &plan);
+    world.refreshes(1);
+    let threads = status(sidecar.pid(), "Threads:");
+    for (value, expected) in [("99999", TOO_MANY_STEPS), ("99", "")] {
+        world.rotate("s-00", value);
+        if expected.is_empty() {
+            eventually("the new file", || (world.text("app.conf") == "9998901").then_some(()));
+        } else {
+            // More than one refresh, none of which leaves anything.
+            eventually("refused twice", || (sidecar.log().matches(expected).count() > 1).then_some(()));
+            assert_eq!(world.text("app.conf"), "1999");
+        }
+        eventually("nothing is left", || (children(sidecar.pid()).is_empty() && status(sidecar.pid(), "Threads:") <= threads).then_some(()));
+    }
+}
+
+#[test]
+fn a_sidecar_answers_and_ends_while_a_template_takes_its_time() {
+    let world = World::new();
+    // Few steps, each of them long.
+    let template = "{% set a = secret('s-00') ~ 'a' * 1000000 %}{% for i in range(99999) %}{% if a | upper | lower == i %}{% endif %}{% endfor %}";
+    let plan = world.refreshed(plan(&world, "app.conf", template, &["s-00"], &[]), "1s").with("/refresh/port", json!(0));
+    let mut sidecar = Sidecar::start(&world, &plan);
+    let port: u16 = sidecar.says("health and metrics on port ").rsplit(' ').next().unwrap().parse().unwrap();
+    let renders = eventually("the other process", || children(sidecar.pid()).first().copied());
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert_eq!(children(sidecar.pid()), [renders], "it is still at it");
+    sidecar.signal("TERM");
+    assert_eq!(sidecar.end(), Some(0));
+    assert!(!sidecar.log().contains("takes longer"), "nobody waited for it");
+    eventually("its end", || (!std::path::Path::new(&format!("/proc/{renders}/fd/0")).exists()).then_some(()));
 }

@@ -110,7 +110,7 @@ impl<'p> Files<'p> {
                 Ok(unread) => unread,
                 Err(problem) => return vec![problem],
             };
-            let rendered = self.render(&mut answers, &verdicts, unread, &mut problems);
+            let rendered = self.render(&mut answers, &verdicts, unread, &mut problems).await;
             problems.extend(self.write(rendered, now).err());
         }
         problems
@@ -183,7 +183,11 @@ impl<'p> Files<'p> {
             .collect();
         for id in wanted {
             let Some(Fetch { kind, object, .. }) = self.by_id.get(id) else { continue };
-            match client.read(*kind, object).await.and_then(|stored| fetch::open(object, stored)) {
+            let opened = match client.read(*kind, object).await {
+                Ok(stored) => fetch::open(object, stored).await,
+                Err(failure) => Err(failure),
+            };
+            match opened {
                 Ok(value) => drop(self.kept.insert(id, value)),
                 Err(failure) => {
                     problems.push(refused(object, failure)?);
@@ -199,7 +203,7 @@ impl<'p> Files<'p> {
     }
 
     /// By slot, what could be made anew. Values are gone when it returns, but for those that are kept.
-    fn render(
+    async fn render(
         &mut self,
         answers: &mut Answers<'p>,
         verdicts: &[Verdict],
@@ -211,7 +215,7 @@ impl<'p> Files<'p> {
         for (id, fetch) in needed.into_iter().filter_map(|id| Some((id, self.by_id.get(id)?))) {
             let Some(Answer::Version { stored, .. }) = answers.get_mut(id) else { continue };
             let Some(stored) = stored.take() else { continue };
-            match fetch::open(&fetch.object, stored) {
+            match fetch::open(&fetch.object, stored).await {
                 Ok(value) => drop(values.insert(id, value)),
                 Err(failure) => {
                     problems.push(Problem { object: label(&fetch.object), failure });
@@ -222,7 +226,8 @@ impl<'p> Files<'p> {
         let mut rendered = Vec::new();
         for (slot, verdict) in self.slots.iter().zip(verdicts) {
             let is_whole = *verdict == Verdict::Render && !slot.inputs.iter().any(|id| unread.contains(id));
-            rendered.push(is_whole.then(|| delivery::render_entry(self.plan, slot.entry, &values)).and_then(|result| {
+            let result = if is_whole { Some(delivery::render_entry(self.plan, slot.entry, &values).await) } else { None };
+            rendered.push(result.and_then(|result| {
                 let content = result.map_err(|problem| problems.push(problem)).ok()?;
                 Some((content, slot.made_of(answers)))
             }));

@@ -60,9 +60,11 @@ fn secret(path: &str, version: usize) -> String {
 fn plan(directory: &Path) -> String {
     let fetch = |id: &str, extra: &str| format!(r#"{{"id":"{id}","secret":{{"vault":"https://p.vault.azure.net","name":"{id}"{extra}}}}}"#);
     let entry = |file: &str, value: &str| format!(r#"{{"file":"{file}","mode":"0400","value":{value}}}"#);
-    let template = r#"{"template":{"text":"${ secret('m') } ${ secret('s') } ${ secret('f') }","secrets":{"m":"moving","s":"still","f":"fixed"}}}"#;
+    let variable = |name: &str, object: &str| format!(r#"{{"name":"{name}","object":"{object}"}}"#);
+    let variables = [variable("M", "moving"), variable("S", "still"), variable("F", "fixed")].join(",");
+    let environment = format!(r#"{{"environment":[{variables}]}}"#);
     let fetch = [fetch("moving", ""), fetch("still", ""), fetch("fixed", r#","version":"0123456789abcdef0123456789abcdef""#)].join(",");
-    let entries = [entry("moving", r#"{"object":"moving"}"#), entry("still", r#"{"object":"still"}"#), entry("all", template)].join(",");
+    let entries = [entry("moving", r#"{"object":"moving"}"#), entry("still", r#"{"object":"still"}"#), entry("all", &environment)].join(",");
     format!(
         r#"{{"version":1,"cloud":{{"authorityHost":"https://login.microsoftonline.com","resource":"https://vault.azure.net"}},
         "identity":{{"podIdentity":{{}}}},"deadline":"2m","fetch":[{fetch}],"directories":[{{"path":"{}","entries":[{entries}]}}],
@@ -98,7 +100,7 @@ async fn a_day_of_refreshes_leaves_nothing_behind() {
     assert!((25..=27).contains(&vault.sign_ins.get()), "one token an hour, not {}", vault.sign_ins.get());
     let text = fs::read_to_string(root.path().join("all")).unwrap();
     let now = fs::read_to_string(root.path().join("moving")).unwrap();
-    assert_eq!(text, format!("{now} value 15 value 15"));
+    assert_eq!(text, format!("M='{now}'\nS='value 15'\nF='value 15'\n"));
     let status: serde_json::Value = serde_json::from_slice(&fs::read(root.path().join(STATUS)).unwrap()).unwrap();
     for (class, count) in [("throttled", 6), ("connect", 6), ("not-found", 6), ("auth", 1)] {
         assert_eq!(status["failures"][class]["count"], count, "{class}: {status}");

@@ -31,7 +31,7 @@ fn planned(text: &str) -> PlanTemplate {
 }
 
 fn rendered(text: &str) -> Result<String, String> {
-    let text = render(&planned(text), &values()).map_err(|error| error.to_string())?;
+    let text = Rendering::new(&planned(text), &values()).and_then(|rendering| rendering.run()).map_err(|error| error.to_string())?;
     Ok(String::from_utf8(text.expose().to_vec()).unwrap())
 }
 
@@ -93,10 +93,26 @@ fn what_cannot_be_rendered_names_its_line_and_never_a_value() {
 }
 
 #[test]
-fn a_template_that_takes_too_long_is_left_behind() {
-    let long = "{% for a in range(2000) %}{% for b in range(2000) %}{% endfor %}{% endfor %}";
-    let error = render_within(&planned(long), &values(), Duration::from_millis(100)).unwrap_err();
-    assert_eq!(error.to_string(), "the template cannot be rendered: it takes too long: let it repeat less");
+fn a_template_that_repeats_too_much_ends() {
+    for long in [
+        "\n{% for a in range(2000) %}{% for b in range(2000) %}{% endfor %}{% endfor %}",
+        "{% macro m(n) %}{% if n %}${ m(n - 1) }${ m(n - 1) }{% endif %}{% endmacro %}\n${ m(99) }",
+    ] {
+        let error = rendered(long).unwrap_err();
+        assert!(error.ends_with(": the template takes more than a million steps: let it repeat less"), "{error}");
+    }
+    let longest = "{% for a in range(65536) %}${ loop.index % 10 }{% endfor %}";
+    assert_eq!(rendered(longest).map(|text| text.len()), Ok(MAX_BYTES));
+}
+
+#[test]
+fn another_process_gets_the_template_and_its_values_to_the_byte() {
+    let rendering = Rendering::new(&planned("é${ secret('db') }${ secret('empty') }"), &values()).unwrap();
+    let bytes = rendering.to_bytes();
+    assert_eq!(Rendering::from_bytes(bytes.expose()), Some(rendering));
+    for broken in [&b""[..], &bytes.expose()[..bytes.len() - 1], &[bytes.expose(), b"x"].concat(), &[0xff; 9], b"\x01\0\0\0\0\0\0\0\xff"] {
+        assert_eq!(Rendering::from_bytes(broken), None);
+    }
 }
 
 #[test]
@@ -112,8 +128,8 @@ proptest::proptest! {
     fn no_template_makes_it_panic(parts in proptest::collection::vec("(\\$\\{|\\}|\\{%|%\\}| |secret\\('db'\\)|secret\\('v/config'\\)|\\.sink|\\.port|\\[0\\]|certificate\\('web'\\)\\.key|\\(|\\)|'a'|x|=|\\|json|\\|properties|\\|b64decode|\\|upper|if 1|endif|for|in|set|is|not|\\.|,|\n|1|\\+|~|\\*|range|\\{#|#\\}|-|\\{|raw)", 0..30)) {
         static VALUES: std::sync::LazyLock<Values<'static>> = std::sync::LazyLock::new(values);
         for text in [parts.concat(), format!("${{ {} }}", parts.concat())] {
-            if let Err(error) = render(&planned(&text), &VALUES) {
-                assert!(!matches!(error, FormatError::Unrendered("the template engine failed")), "{text}");
+            if let Err(error) = Rendering::new(&planned(&text), &VALUES).and_then(|rendering| rendering.run()) {
+                assert_ne!(error, FormatError::Unrendered(GAVE_UP.into()), "{text}");
                 assert!(!error.to_string().contains("canary"), "{text}");
             }
         }
