@@ -5,9 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::world::{PATH, Running, World, run, variables};
+use crate::world::{AGENT, PATH, Running, World, as_a_runtime_starts, run, variables, with_signals};
 
 #[test]
 fn values_reach_the_program_to_the_byte_beside_the_variables_it_had() {
@@ -44,30 +45,55 @@ fn arguments_and_name_arrive_to_the_byte() {
     assert_eq!(OsStr::from_bytes(&run.stdout), OsStr::from_bytes(&expected), "{}", run.stderr);
 }
 
-/// Signals 32 and 33 are the C library's own, which ignores them in whatever it spawns.
-fn without_internal(status: &[u8]) -> String {
-    let line = |line: &str| match line.strip_prefix("SigIgn:\t") {
-        Some(bits) => format!("SigIgn:\t{:x}\n", u64::from_str_radix(bits, 16).unwrap() & !0x1_8000_0000),
-        None => format!("{line}\n"),
-    };
-    String::from_utf8_lossy(status).lines().map(line).collect()
-}
-
 #[test]
 fn the_program_gets_process_signals_descriptors_limits_and_folder_as_without_the_agent() {
     let world = World::new(&[]);
     // All but times, memory and the process's own number. A shell blocks signals while it starts others, so each looks at itself.
     let state = "^(Name|Umask|State|TracerPid|Uid|Gid|Groups|Threads|Sig[PBIC]|Shd|Cap|NoNewPrivs|Seccomp|CoreDumping)";
     for program in [&["grep", "-E", state, "/proc/self/status"][..], &["ls", "/proc/self/fd"], &["cat", "/proc/self/limits"], &["pwd"]] {
-        let direct = run(Command::new(program[0]).args(&program[1..]).env_clear().env("PATH", PATH));
+        let direct = run(as_a_runtime_starts(program[0]).args(&program[1..]).env_clear().env("PATH", PATH));
         assert!(direct.status.success() && !direct.stdout.is_empty(), "{direct:?}");
         for supervise in [&["--"][..], &["--supervise", "--"]] {
             let wrapped = run(world.exec(json!({})).args(supervise).args(program));
-            assert_eq!(without_internal(&wrapped.stdout), without_internal(&direct.stdout), "{}", wrapped.stderr);
+            assert_eq!(String::from_utf8_lossy(&wrapped.stdout), String::from_utf8_lossy(&direct.stdout), "{}", wrapped.stderr);
         }
     }
     let mut running = Running::start(world.exec(json!({})).args(["--", "sh", "-c", "echo $$; read line"]));
     assert_eq!(running.line(), running.pid().to_string(), "it is the process that the agent was");
+}
+
+#[test]
+fn signals_that_were_ignored_stay_ignored_until_the_program_listens() {
+    let world = World::new(&[]);
+    let plan = json!({"version": 1, "environment": world.path("env")}).to_string();
+    for supervise in [&["--"][..], &["--supervise", "--"]] {
+        let wrapped = |program: &[&str]| {
+            let mut command = with_signals(&["--default-signal", "--ignore-signal=HUP,INT,QUIT,TERM"], AGENT);
+            command.arg("exec").args(supervise).args(program).env_clear().env("PATH", PATH).env("KEYVAULT_AGENT_EXEC", &plan);
+            command
+        };
+        let found = run(&mut wrapped(&["grep", "SigIgn", "/proc/self/status"]));
+        let bits = 0b100_0000_0000_0111;
+        assert_eq!(String::from_utf8_lossy(&found.stdout), format!("SigIgn:\t{bits:016x}\n"), "{supervise:?} {}", found.stderr);
+        // A shell never listens to what it found ignored.
+        let myself = std::env::current_exe().unwrap();
+        let listening = [myself.to_str().unwrap(), "becoming::a_test_program_listens", "--exact", "--nocapture"];
+        let mut running = Running::start(wrapped(&listening).env("LISTEN", "1"));
+        while !running.line().ends_with("ready") {}
+        running.send(Signal::HUP);
+        while !running.line().ends_with("told") {}
+        assert_eq!(running.end().status.code(), Some(0), "{supervise:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_test_program_listens() {
+    if std::env::var_os("LISTEN").is_some() {
+        let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).unwrap();
+        println!("ready");
+        hangup.recv().await;
+        println!("told");
+    }
 }
 
 #[test]
@@ -86,7 +112,7 @@ fn the_program_can_be_dumped_and_traced_as_ever() {
 #[test]
 fn programs_of_every_kind_are_started() {
     let world = World::new(&[("SECRET", b"canary")]);
-    let script = world.put("script", b"#!/bin/sh -e\necho \"$SECRET $1\"\nexit 3\n", 0o755);
+    let script = world.put_program("script", b"#!/bin/sh -e\necho \"$SECRET $1\"\nexit 3\n", 0o755);
     let source = world.put(
         "static.rs",
         b"fn main() { println!(\"{} {}\", std::env::var(\"SECRET\").unwrap(), std::env::args().nth(1).unwrap()); std::process::exit(3) }",
@@ -96,7 +122,7 @@ fn programs_of_every_kind_are_started() {
     let rustc = Command::new("rustc").args(["-C", "target-feature=+crt-static", "-o"]).arg(&program).arg(source).status().unwrap();
     assert!(rustc.success());
     // Its name would be the shell's to replace.
-    let unreadable = world.put("unreadable", &std::fs::read(&program).unwrap(), 0o111);
+    let unreadable = world.put_program("unreadable", &std::fs::read(&program).unwrap(), 0o111);
     for program in [
         &["sh", "-c", "echo $SECRET $1; exit 3", "sh", "word"][..],
         &["/bin/sh", "-c", "echo $SECRET $1; exit 3", "sh", "word"],
@@ -127,8 +153,8 @@ fn path_is_searched_as_a_shell_does() {
     let say = |word: &str| format!("#!/bin/sh\necho {word}\n").into_bytes();
     std::fs::create_dir_all(world.path("a/app")).unwrap();
     world.put("b/app", &say("not executable"), 0o644);
-    world.put("c/app", &say("c"), 0o755);
-    world.put("d/app", &say("d"), 0o755);
+    world.put_program("c/app", &say("c"), 0o755);
+    world.put_program("d/app", &say("d"), 0o755);
     let path = ["a", "b", "absent", "log", "c", "d"].map(|name| world.path(name).to_str().unwrap().to_owned()).join(":");
     let said = |world: &World, path: &str, program: &str| {
         let run = run(world.exec(json!({})).env("PATH", path).current_dir(world.path("d")).args(["--", program]));

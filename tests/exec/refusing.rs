@@ -22,7 +22,7 @@ fn what_is_not_found_ends_with_127() {
     refused(&world, &["absent", "word"], 127, &format!("absent: no such program in any directory of PATH ({PATH})"));
     refused(&world, &["/absent"], 127, "/absent: no such program");
     refused(&world, &[""], 127, &format!(": no such program in any directory of PATH ({PATH})"));
-    let script = world.put("script", b"#!/absent\n", 0o755);
+    let script = world.put_program("script", b"#!/absent\n", 0o755);
     let script = script.to_str().unwrap();
     let expected = format!("{script}: the interpreter that its first line names, or the loader that it was linked for, is not in the image");
     refused(&world, &[script], 127, &expected);
@@ -41,7 +41,7 @@ fn what_cannot_be_executed_ends_with_126() {
     for (name, content) in
         [("no-shebang", &b"echo a shell ran this\n"[..]), ("empty", b""), ("garbage", b"\0\x01\x02\x03garbage"), ("truncated", b"\x7fELF")]
     {
-        world.put(name, content, 0o755);
+        world.put_program(name, content, 0o755);
         cannot(name, "Exec format error (os error 8)");
     }
 }

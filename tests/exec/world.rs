@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -51,6 +52,15 @@ impl World {
         path
     }
 
+    /// A file to execute. Another process writes it: a descriptor of this one would be in every child that another test is just about to start, and
+    /// until then the kernel says "text file busy".
+    pub(crate) fn put_program(&self, below: &str, content: &[u8], mode: u32) -> PathBuf {
+        let (source, path) = (self.put(&format!("{below}.source"), content, 0o600), self.path(below));
+        let copied = Command::new("install").arg(format!("--mode={mode:o}")).args([&source, &path]).status().unwrap();
+        assert!(copied.success());
+        path
+    }
+
     /// Swaps the values as the agent does.
     pub(crate) fn publish(&self, version: &str, values: &[(&str, &[u8])]) {
         let folder = Path::new("env").join(version);
@@ -70,7 +80,7 @@ impl World {
     pub(crate) fn exec(&self, extra: Value) -> Command {
         let mut plan = json!({"version": 1, "environment": self.path("env"), "terminationMessagePath": self.path("log")});
         plan.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let mut command = Command::new(AGENT);
+        let mut command = as_a_runtime_starts(AGENT);
         command.arg("exec").env_clear().env("PATH", PATH).env("KEYVAULT_AGENT_EXEC", plan.to_string());
         command
     }
@@ -86,6 +96,19 @@ impl World {
         plan.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         Running::start(self.exec(plan).args(["--supervise", "--"]).args(program))
     }
+}
+
+/// A command that finds every signal as a container's runtime leaves it, whatever the tests were started with (`nohup`, `&`).
+pub(crate) fn as_a_runtime_starts(program: &str) -> Command {
+    with_signals(&["--default-signal"], program)
+}
+
+/// A command that begins with signals set as options of coreutils' `env` say.
+pub(crate) fn with_signals(options: &[&str], program: &str) -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    // The group that it has anyway: asked for one, the library forks. Its posix_spawn would leave signals 32 and 33 ignored.
+    command.args(options).arg(program).gid(rustix::process::getgid().as_raw());
+    command
 }
 
 /// Runs a command to its end.

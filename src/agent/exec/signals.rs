@@ -30,22 +30,47 @@ const PASSED_ON: [Signal; 18] = [
 ];
 
 /// Signals since the last one asked for.
-pub(super) struct Signals(Vec<(Signal, unix::Signal)>);
+pub(super) struct Signals {
+    caught: Vec<(Signal, unix::Signal)>,
+    ignored: Vec<Signal>,
+}
 
 impl Signals {
-    /// From now on they are kept instead of ending this process.
+    /// From now on they are kept instead of ending this process. Those that it ignores do it no harm.
     pub(super) fn catch() -> io::Result<Signals> {
-        let catch = |signal: Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
-        Ok(Signals(PASSED_ON.into_iter().map(catch).collect::<io::Result<_>>()?))
+        let bits = ignored(&std::fs::read_to_string("/proc/self/status")?);
+        let (ignored, others): (Vec<_>, Vec<_>) = PASSED_ON.into_iter().partition(|signal| (bits >> (signal.as_raw() - 1)) & 1 == 1);
+        let mut signals = Signals { caught: Vec::new(), ignored: Vec::new() };
+        signals.add(others)?;
+        Ok(Signals { ignored, ..signals })
+    }
+
+    /// The rest, once the program has started: it begins as this process did, ignoring them, and may come to listen.
+    pub(super) fn catch_ignored(&mut self) -> io::Result<()> {
+        let ignored = std::mem::take(&mut self.ignored);
+        self.add(ignored)
+    }
+
+    fn add(&mut self, signals: Vec<Signal>) -> io::Result<()> {
+        for signal in signals {
+            self.caught.push((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
+        }
+        Ok(())
     }
 
     pub(super) async fn next(&mut self) -> Signal {
         std::future::poll_fn(|context| {
-            let came = self.0.iter_mut().find_map(|(signal, stream)| stream.poll_recv(context).is_ready().then_some(*signal));
+            let came = self.caught.iter_mut().find_map(|(signal, stream)| stream.poll_recv(context).is_ready().then_some(*signal));
             came.map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
+}
+
+/// The bits of the ignored signals in `/proc/PID/status`.
+fn ignored(status: &str) -> u64 {
+    let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default()
 }
 
 /// Whether the program has it already: a terminal's Ctrl-C goes to every process of the group in its foreground, and twice means "at once" to some.

@@ -1,6 +1,7 @@
 //! The parent of a container's program: what is expected of a first process, and the program told of new values.
 //!
-//! It never holds a value: its child is `keyvault-agent exec` once more, which reads them and becomes the program.
+//! It never holds a value: its child is `keyvault-agent exec` once more, which reads them and becomes the program. So nothing of it has to be hidden,
+//! and its container may open `/proc/1/fd/1`.
 
 use std::ffi::OsString;
 use std::io;
@@ -35,6 +36,7 @@ async fn supervise(plan: &ExecPlan, program: &[OsString], termination_log: &Path
     let mut watched = Watched::new(&plan.watch);
     let mut reload = Reload::new(plan);
     let (child, start) = (start(program)?, Instant::now());
+    signals.catch_ignored()?;
 
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -64,7 +66,11 @@ async fn supervise(plan: &ExecPlan, program: &[OsString], termination_log: &Path
 }
 
 fn start(program: &[OsString]) -> io::Result<Pid> {
-    let child = Command::new("/proc/self/exe").arg0("keyvault-agent").args(["exec", "--"]).args(program).spawn()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("keyvault-agent").args(["exec", "--"]).args(program);
+    // The group that it has anyway: asked for one, the library forks. Its posix_spawn would leave signals 32 and 33 ignored.
+    command.gid(rustix::process::getgid().as_raw());
+    let child = command.spawn()?;
     Ok(Pid::from_child(&child))
 }
 
