@@ -6,7 +6,6 @@ mod memory;
 mod suspect;
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client};
+use ring::rand::SystemRandom;
 use tokio::sync::Notify;
 use tokio::sync::watch::Receiver;
 use tokio::time::{sleep, timeout};
@@ -57,10 +57,15 @@ pub struct SlippedThrough {
 
 impl SlippedThrough {
     /// A search by the replica of this name (the pod's; a part at random makes it one of a kind).
+    ///
+    /// # Panics
+    /// Where the system has no random numbers, and so no TLS.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "without random numbers nothing is served")]
     pub fn new(cluster: Arc<ClusterDefaults>, metrics: Arc<Metrics>, replica: &str) -> SlippedThrough {
         let short: String = replica.chars().take(MAX_REPLICA).collect();
-        let identity = format!("{short}-{:016x}", RandomState::new().hash_one(replica));
+        let random = ring::rand::generate::<[u8; 8]>(&SystemRandom::new()).expect("the system has random numbers: TLS is served by them");
+        let identity = format!("{short}-{:016x}", u64::from_ne_bytes(random.expose()));
         SlippedThrough { client: cluster.client.clone(), cluster, metrics, identity }
     }
 

@@ -121,6 +121,10 @@ fn metadata(cloud: &PlanCloud, selector: Option<(&str, &str)>, address: Option<&
 /// A file of the identity, without the line feed that editors add. The kubelet may still be about to write it.
 pub(super) fn read(path: &Path, what: &str) -> Result<Zeroizing<String>, Failure> {
     let unreadable = |reason: String| Failure::new(Class::Auth, format!("{what} cannot be read from {}: {reason}", path.display())).transient();
+    // A pipe without a writer would be waited for without end.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(unreadable("it is no regular file".to_owned()));
+    }
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?);
     match text.trim() {
         "" => Err(unreadable("the file is empty".to_owned())),

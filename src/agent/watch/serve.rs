@@ -1,5 +1,6 @@
 //! Health and metrics over plain HTTP: one request per connection, few connections, little time.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -13,14 +14,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use super::status::Status;
 
-/// Connections at a time; others wait in the kernel.
+/// Connections at a time; the oldest gives way to the next.
 const MOST: usize = 16;
-/// For a whole connection.
-const LIMIT: Duration = Duration::from_secs(5);
+/// For a whole connection: whoever asks does so at once.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// The port cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -46,16 +47,19 @@ pub(super) async fn serve(listener: TcpListener, status: Arc<Mutex<Status>>) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!("health and metrics on port {}", address.port());
     }
-    let passes = Arc::new(Semaphore::new(MOST));
-    while let Ok(pass) = passes.clone().acquire_owned().await {
+    let mut open = VecDeque::new();
+    loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let status = status.clone();
-                tokio::spawn(async move {
-                    // Whoever is slow or breaks off has its answer in that.
-                    let _ = tokio::time::timeout(LIMIT, answer_one(stream, status)).await;
-                    drop(pass);
-                });
+                open.retain(|connection: &AbortHandle| !connection.is_finished());
+                if open.len() == MOST {
+                    open.pop_front().iter().for_each(AbortHandle::abort);
+                }
+                // Whoever is slow or breaks off has its answer in that.
+                let connection = tokio::spawn(tokio::time::timeout(LIMIT, answer_one(stream, status.clone())));
+                open.push_back(connection.abort_handle());
+                // A request that came with the connection is answered before the next one is taken.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 tracing::warn!("health and metrics: {error}");
@@ -86,4 +90,30 @@ fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>>
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn idle_connections_give_way_to_whoever_asks() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(serve(listener, Arc::default()));
+        let mut idle = Vec::new();
+        for _ in 0..300 {
+            idle.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            io::Write::write_all(&mut stream, b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            io::read_to_string(stream).unwrap()
+        });
+        let answer = tokio::time::timeout(Duration::from_secs(15), asked).await.expect("an answer beside 300 idle connections").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        drop(idle);
+        server.abort();
+    }
 }

@@ -182,3 +182,12 @@ fn a_token_proxy_is_asked_what_entra_would_be_asked() {
         assert!(matches!(proxied.kind, Kind::ProxiedSignIn { .. }));
     }
 }
+
+#[test]
+fn a_token_file_that_is_a_pipe_is_refused_instead_of_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("token");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = read(&pipe, "the ServiceAccount token").unwrap_err();
+    assert_eq!(error.to_string(), format!("the ServiceAccount token cannot be read from {}: it is no regular file", pipe.display()));
+}
