@@ -45,7 +45,10 @@ impl Service {
         balancer.add(replica).await;
         let service = Service { cluster, namespace, registration: registration_name, balancer };
         let address = service.balancer.address.to_string();
-        cluster.create_registration(&registration(&service.registration, &service.namespace, &address, Some(&loopback.ca))).await;
+        let mut registration = registration(&service.registration, &service.namespace, &address, Some(&loopback.ca));
+        // The most there is: these tests count what replicas lose, not what a slow machine does.
+        registration["webhooks"][0]["timeoutSeconds"] = json!(30);
+        cluster.create_registration(&registration).await;
         let pods = service.pods().await;
         until("injected pod", async || create(&pods).await.ok()).await;
         service

@@ -106,7 +106,12 @@ impl Replica {
                 read = peer.read(&mut asked) => (true, read),
                 read = replica.read(&mut answered) => (false, read),
             };
-            let Ok(length @ 1..) = read else { return };
+            let Ok(length @ 1..) = read else {
+                if !asking {
+                    open.listen_on(&mut peer, &mut asked).await;
+                }
+                return;
+            };
             if !(asking && length <= GOODBYE) {
                 open.asking(asking);
             }
@@ -132,6 +137,18 @@ impl Open<'_> {
             self.replica.in_flight.fetch_sub(1, Ordering::SeqCst);
         }
         self.asking = asking;
+    }
+}
+
+impl Open<'_> {
+    /// What the API server sends before it hears that the replica has hung up has no answer either.
+    async fn listen_on(&mut self, peer: &mut TcpStream, asked: &mut [u8]) {
+        let _ = peer.shutdown().await;
+        while let Ok(length @ 1..) = peer.read(asked).await {
+            if length > GOODBYE {
+                self.asking(true);
+            }
+        }
     }
 }
 
