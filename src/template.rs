@@ -101,6 +101,8 @@ impl Template {
         let syntax = syntax().map_err(refuse)?;
         let tokens = tokenize(text, false, syntax.clone()).collect::<Result<Vec<_>, _>>().map_err(refuse)?;
         refuse_statements(&tokens)?;
+        let text = &unfolded(text, &tokens);
+        let tokens = tokenize(text, false, syntax.clone()).collect::<Result<Vec<_>, _>>().map_err(refuse)?;
         let mut environment = Environment::empty();
         environment.set_syntax(syntax);
         let mut undeclared = environment.template_from_str(text).map_err(refuse)?.undeclared_variables(false);
@@ -129,6 +131,9 @@ impl Template {
         &self.source
     }
 
+    /// A variable whose value is 1: every product in [`Template::source`] has it as a factor.
+    pub const ONE: &'static str = "__one";
+
     /// The variable that stands for a reference.
     #[must_use]
     pub fn variable(index: usize) -> String {
@@ -137,12 +142,24 @@ impl Template {
 }
 
 fn with_variables(text: &str, references: &[TemplateReference]) -> String {
+    let variables = references.iter().enumerate().map(|(index, reference)| (reference.span, format!(" {} ", Template::variable(index))));
+    replaced(text, variables)
+}
+
+/// The engine multiplies constants while it parses, and `'x' * 99999999` would take 100 MB of whoever looks at the template.
+fn unfolded(text: &str, tokens: &[(Token<'_>, Span)]) -> String {
+    let is_product = |pair: &&[(Token<'_>, Span)]| matches!(pair[1].0, Token::Mul) && !matches!(pair[0].0, Token::ParenOpen | Token::Comma);
+    let products = tokens.windows(2).filter(is_product).map(|pair| pair[1].1);
+    replaced(text, products.map(|span| ((span.start_offset as usize, span.end_offset as usize), format!("* {} *", Template::ONE))))
+}
+
+/// Other words in places that follow each other. Lines stay.
+fn replaced(text: &str, places: impl Iterator<Item = ((usize, usize), String)>) -> String {
     let (mut source, mut from) = (String::with_capacity(text.len()), 0);
-    for (index, TemplateReference { span: (start, end), .. }) in references.iter().enumerate() {
-        source.push_str(text.get(from..*start).unwrap_or_default());
-        let lines = text.get(*start..*end).unwrap_or_default().matches('\n').count();
-        let _ = write!(source, " {} {}", Template::variable(index), "\n".repeat(lines));
-        from = *end;
+    for ((start, end), words) in places {
+        let lines = text.get(start..end).unwrap_or_default().matches('\n').count();
+        let _ = write!(source, "{}{words}{}", text.get(from..start).unwrap_or_default(), "\n".repeat(lines));
+        from = end;
     }
     source + text.get(from..).unwrap_or_default()
 }
@@ -210,6 +227,7 @@ impl<'t> Word<'t> {
             [.., (Token::ParenOpen | Token::Comma, _)] if matches!(self.after, [(Token::Assign, _), ..]) => Ok(()),
             _ => match object_kind(text) {
                 Some(kind) => return self.reference(kind).map(Some),
+                None if text == Template::ONE => Ok(()),
                 None if has(OTHERS, text) || undeclared.contains(text) && !has(FUNCTIONS, text) => Err(self.unknown()),
                 None => Ok(()),
             },
@@ -410,6 +428,21 @@ mod tests {
         for (text, message) in table {
             assert_eq!(Template::parse(text).unwrap_err().to_string(), message, "{text}");
         }
+    }
+
+    #[test]
+    fn products_are_no_constants() {
+        for (text, source) in [
+            (
+                "${ 'x' * 99999999 }*\n${ 2\n* (3 * a) }{% set a = 1 %}",
+                "${ 'x' * __one * 99999999 }*\n${ 2\n* __one * (3 * __one * a) }{% set a = 1 %}",
+            ),
+            ("${ range(*[3]) }${ dict(1, *[2] * 3) }${ 2 ** 3 }", "${ range(*[3]) }${ dict(1, *[2] * __one * 3) }${ 2 ** 3 }"),
+        ] {
+            assert_eq!(Template::parse(text).unwrap().source(), source);
+        }
+        // 19 GB, were they made.
+        Template::parse(&format!("${{ {} }}", vec!["'x' * 99999999"; 100].join(" ~ "))).unwrap();
     }
 
     #[test]

@@ -101,8 +101,9 @@ fn value(template: &PlanTemplate, reference: &TemplateReference, values: &Values
 
 fn render(Rendering { source, values }: &Rendering) -> Result<SecretValue, FormatError> {
     let text = |value: &SecretValue| minijinja::Value::from(String::from_utf8_lossy(value.expose()));
-    let variables: BTreeMap<String, minijinja::Value> =
+    let mut variables: BTreeMap<String, minijinja::Value> =
         values.iter().enumerate().map(|(index, value)| (Template::variable(index), text(value))).collect();
+    variables.insert(Template::ONE.to_owned(), 1.into());
     let mut environment = Environment::new();
     environment.set_fuel(Some(FUEL));
     environment.set_syntax(syntax().map_err(|error| explain(&error))?);

@@ -157,7 +157,7 @@ fn runs_that_are_killed_while_they_write_leave_room_for_the_next() {
     let plan = world.plan_for(&["db-password", "large"]);
     for _ in 0..4 {
         // The kernel kills whoever writes more than 512 bytes to a file.
-        let run = world.run_with(&plan, "ulimit -c 0 -f 1; exec \"$0\" \"$@\"", &[]);
+        let run = world.run_with(&plan, "ulimit -c 0; ulimit -f 1; exec \"$0\" \"$@\"", &[]);
         assert_eq!((run.code, run.termination.as_str()), (-1, ""), "{}", run.log);
         let left = listing();
         let stamps: Vec<_> = left.iter().filter(|name| name.starts_with("..2")).collect();
