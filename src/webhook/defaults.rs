@@ -34,6 +34,9 @@ pub enum LookupError {
     /// No answer in time.
     #[error("the API server did not answer within {0:?}")]
     Timeout(Duration),
+    /// So many others ask that this question had no turn.
+    #[error("too many lookups are in flight: the API server could not be asked within {0:?}")]
+    Busy(Duration),
     /// The API server refuses us or is not there.
     #[error("the API server could not be asked: {0}")]
     Refused(String),

@@ -10,7 +10,7 @@ use axum::http::{Request, Response};
 use futures::{StreamExt, future, stream};
 use keyvault_injector::cluster::ClusterDefaults;
 use keyvault_injector::inject::ServiceAccountDefaults;
-use keyvault_injector::webhook::{Defaults, LookupError};
+use keyvault_injector::webhook::{Defaults, LookupError, PodDefaults};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
@@ -333,4 +333,61 @@ async fn a_question_that_nobody_waits_for_any_more_is_asked_anew() {
     assert!(timeout(Duration::from_millis(10), defaults.fresh("payments", "web")).await.is_err());
     sleep(Duration::from_secs(5)).await;
     assert!(defaults.fresh("payments", "web").await.is_ok());
+}
+
+/// A question about each of so many namespaces, all at once.
+async fn ask_about(defaults: &Arc<ClusterDefaults>, namespaces: usize) -> Vec<Result<PodDefaults, LookupError>> {
+    let ask = async |number| defaults.fresh(&format!("namespace-{number}"), "web").await;
+    future::join_all((0..namespaces).map(ask)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_questions_are_in_flight_and_the_others_are_told_so() {
+    let api = Api::new(|_, _| Reply::Silence);
+    let defaults = api.defaults();
+    let answers = ask_about(&defaults, 60).await;
+    let busy = Err(LookupError::Busy(Duration::from_secs(1)));
+    assert_eq!(answers.iter().filter(|answer| **answer == busy).count(), 44);
+    assert_eq!(answers.iter().filter(|answer| **answer == Err(LookupError::Timeout(Duration::from_secs(1)))).count(), 16);
+    assert_eq!(api.asked().len(), 2 * 16);
+    assert_eq!(busy.unwrap_err().to_string(), "too many lookups are in flight: the API server could not be asked within 1s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_answers_at_once_is_asked_no_more_than_160_times_a_second() {
+    let api = Api::new(|target, _| if target.contains("serviceaccounts") { Reply::Object(200, web("c")) } else { Reply::Object(200, payments("v")) });
+    let started = tokio::time::Instant::now();
+    let answers = ask_about(&api.defaults(), 150).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn absence_is_remembered_for_two_seconds_and_presence_is_not() {
+    let exists = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let there = Arc::clone(&exists);
+    let api = Api::new(move |target, _| match (there.load(std::sync::atomic::Ordering::SeqCst), is_namespace(target)) {
+        (false, false) => status(404, "NotFound"),
+        (true, false) => Reply::Object(200, web("c")),
+        (_, true) => Reply::Object(200, payments("fresh")),
+    });
+    let defaults = api.defaults();
+    for _ in 0..5 {
+        let answer = defaults.fresh("payments", "web").await.unwrap();
+        assert!(!answer.account.found);
+        assert_eq!(answer.namespace.annotations, [("vault".to_owned(), "fresh".to_owned())]);
+        assert_eq!(api.asked().len(), 2);
+        sleep(Duration::from_millis(399)).await;
+    }
+    exists.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(!defaults.fresh("payments", "web").await.unwrap().account.found);
+    sleep(Duration::from_millis(10)).await;
+    for asked in [4, 6] {
+        assert!(defaults.fresh("payments", "web").await.unwrap().account.found);
+        assert_eq!(api.asked().len(), asked);
+    }
+}
+
+fn is_namespace(target: &str) -> bool {
+    !target.contains("/serviceaccounts/")
 }
