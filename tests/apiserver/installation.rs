@@ -236,6 +236,36 @@ async fn our_service_account_changes_nothing_of_the_registration_but_ca_bundle()
 }
 
 #[tokio::test]
+async fn our_service_account_writes_no_secret_but_its_own_and_none_that_becomes_a_token() {
+    let cluster = installed().await;
+    let secret = |name: &str, kind: &str| {
+        let annotations = json!({"kubernetes.io/service-account.name": "default"});
+        json!({"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": {"name": name, "annotations": annotations}, "stringData": {"tls.crt": "a", "tls.key": "b"}})
+    };
+    let create = async |who: &[&str], secret: Value| {
+        let arguments = [who, &["-n", NAME, "create", "--dry-run=server", "-f", "-"]].concat();
+        cluster.kubectl_with(&arguments, &secret.to_string()).await
+    };
+    let us = ["--as", ACCOUNT];
+    let theirs = [
+        secret("keyvault-injector-tls", "kubernetes.io/service-account-token"),
+        secret("another", "Opaque"),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"generateName": "keyvault-injector-tls"}}),
+    ];
+    for secret in theirs {
+        create(&[], secret.clone()).await.ok();
+        let refused = create(&us, secret).await;
+        let expected = "the webhook itself may write no Secret but keyvault-injector-tls, of type Opaque or kubernetes.io/tls";
+        assert!(!refused.success && refused.stderr.trim().ends_with(expected), "{refused:?}");
+    }
+    // The test of the replica below may have made it already.
+    for kind in ["Opaque", "kubernetes.io/tls"] {
+        let made = create(&us, secret("keyvault-injector-tls", kind)).await;
+        assert!(made.success || made.stderr.contains("already exists"), "{made:?}");
+    }
+}
+
+#[tokio::test]
 async fn these_rights_make_a_replica_ready_and_its_ca_bundle_stays_when_the_manifests_are_applied_again() {
     let cluster = installed().await;
     let token = cluster.kubectl(&["-n", NAME, "create", "token", NAME]).await.ok();

@@ -2,7 +2,7 @@
 
 use super::labels;
 use crate::annotations::{Key, PREFIX};
-use crate::installation::{GUARD, NAME, OPT_IN, WARNING};
+use crate::installation::{GUARD, NAME, OPT_IN, TLS_SECRET, WARNING};
 
 /// What of an object's metadata people may change and we may not. The rest is the API server's own business.
 const METADATA: [&str; 4] = ["labels", "annotations", "ownerReferences", "finalizers"];
@@ -24,12 +24,15 @@ const WEBHOOK_FIELDS: [&str; 13] = [
     "matchConditions",
 ];
 
-/// A policy that lets our ServiceAccount change nothing of a registration but `caBundle`: RBAC cannot tell fields apart.
+/// A policy that lets our ServiceAccount change nothing of a registration but `caBundle`, and write no Secret but its own: RBAC cannot tell fields
+/// apart, nor bind the creation of an object to a name.
 pub(super) fn guard(namespace: &str) -> String {
     let labels = labels();
-    let (after, before) = (compared("object"), compared("oldObject"));
+    let (after, before) = (compared("dyn(object)"), compared("dyn(oldObject)"));
     let policy = format!(
-        "# RBAC cannot tell fields apart: this lets the webhook's ServiceAccount change caBundle of the registration, and nothing else of any registration.
+        "# RBAC cannot tell fields apart, nor bind the creation of an object to a name. This lets the webhook's ServiceAccount change caBundle of the
+# registration and nothing else of any registration, and write the Secret {TLS_SECRET} and no other: a Secret of the type
+# kubernetes.io/service-account-token would be filled with a token that never expires.
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
@@ -43,10 +46,16 @@ spec:
         apiVersions: [\"*\"]
         resources: [mutatingwebhookconfigurations]
         operations: [CREATE, UPDATE, DELETE]
+      - apiGroups: [\"\"]
+        apiVersions: [v1]
+        resources: [secrets]
+        operations: [CREATE, UPDATE]
   matchConditions:
     - name: by-the-webhook
       expression: request.userInfo.username == \"system:serviceaccount:{namespace}:{NAME}\"
   variables:
+    - name: registration
+      expression: request.resource.resource == \"mutatingwebhookconfigurations\"
     - name: before
       expression: |-
         {before}
@@ -54,11 +63,16 @@ spec:
       expression: |-
         {after}
   validations:
-    - expression: request.operation == \"UPDATE\"
+    - expression: \"!variables.registration || request.operation == 'UPDATE'\"
       message: the webhook itself may neither create nor delete a MutatingWebhookConfiguration
       reason: Forbidden
-    - expression: request.operation != \"UPDATE\" || variables.before == variables.after
+    - expression: \"!variables.registration || request.operation != 'UPDATE' || variables.before == variables.after\"
       message: the webhook itself may change nothing of a MutatingWebhookConfiguration but caBundle
+      reason: Forbidden
+    - expression: |-
+        variables.registration ||
+        (dyn(object).metadata.?name.orValue(\"\") == \"{TLS_SECRET}\" && dyn(object).?type.orValue(\"Opaque\") in [\"Opaque\", \"kubernetes.io/tls\"])
+      message: the webhook itself may write no Secret but {TLS_SECRET}, of type Opaque or kubernetes.io/tls
       reason: Forbidden
 "
     );
