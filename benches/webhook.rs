@@ -87,7 +87,7 @@ fn serve(pair: Pair, constant: Bytes) -> SocketAddr {
                 constant.clone()
             };
             let app = router(reviewer, keyvault_injector::webhook::Limits::default()).merge(Router::new().route("/constant", post(answer)));
-            let bound = Bound::bind(([127, 0, 0, 1], 0).into(), Certificates::new(pair), Limits::default()).await.expect("a port");
+            let bound = Bound::bind(([127, 0, 0, 1], 0).into(), Certificates::new(pair), None, Limits::default()).await.expect("a port");
             tell.send(bound.local_addr()).expect("someone listens");
             let (_stop, stopping) = tokio::sync::watch::channel(Stop::No);
             bound.run(app, stopping).await.expect("the server serves");

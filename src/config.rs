@@ -195,6 +195,8 @@ pub struct ServerConfig {
     pub health_listen: SocketAddr,
     /// How long a stopping server keeps accepting.
     pub drain_delay: Duration,
+    /// The PEM file of the authorities that sign client certificates; without it nobody is asked for one.
+    pub client_ca_file: Option<PathBuf>,
     /// Where the serving certificate comes from.
     pub tls: TlsSource,
     /// The name of our MutatingWebhookConfiguration.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::config::{LoadError, load, read};
 use crate::cluster::{self, Client, ClusterDefaults, ConnectError, SlippedThrough};
 use crate::config::Config;
-use crate::tls::{self, Aborted, BindError, Bound, FilesError, Stop};
+use crate::tls::{self, Aborted, BindError, Bound, Clients, ClientsError, FilesError, Stop};
 use crate::webhook::{Defaults, FixedDefaults, Health, Limits, ManifestError, Metrics, Reviewer, health_router, router, runtime};
 
 mod certificates;
@@ -67,6 +67,8 @@ enum WebhookError {
     SelfManaged,
     #[error(transparent)]
     Certificate(#[from] FilesError),
+    #[error("server.clientCaFile: {0}")]
+    Clients(#[from] ClientsError),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error("cannot listen on {address}: {error}")]
@@ -96,6 +98,7 @@ impl WebhookError {
         match self {
             WebhookError::Config(_) | WebhookError::Manifest { .. } | WebhookError::UnusedManifests | WebhookError::SelfManaged => 2,
             WebhookError::Certificate(_)
+            | WebhookError::Clients(_)
             | WebhookError::Bind(_)
             | WebhookError::Health { .. }
             | WebhookError::Cluster(_)
@@ -127,6 +130,7 @@ struct Parts {
     health: TcpListener,
     config: Config,
     certificates: CertificateSource,
+    clients: Option<Clients>,
     defaults: Arc<dyn Defaults>,
     watching: Option<Arc<ClusterDefaults>>,
 }
@@ -137,9 +141,10 @@ impl Parts {
         let (defaults, cluster) = defaults(&args).await?;
         let (client, watching) = cluster.unzip();
         let certificates = CertificateSource::new(&config.server, client)?;
+        let clients = config.server.client_ca_file.as_deref().map(Clients::load).transpose()?;
         let address = config.server.health_listen;
         let health = TcpListener::bind(address).await.map_err(|error| WebhookError::Health { address, error })?;
-        Ok(Parts { health, config, certificates, defaults, watching })
+        Ok(Parts { health, config, certificates, clients, defaults, watching })
     }
 
     async fn run(self) -> Result<(), WebhookError> {
@@ -161,10 +166,13 @@ impl Parts {
             supply = self.certificates.first(&self.config.server, Arc::clone(&metrics), awaited) => supply,
         };
         let limits = tls::Limits { drain: self.config.server.drain_delay, ..tls::Limits::default() };
-        let bound = Bound::bind(self.config.server.listen, supply.certificates(), limits).await?;
+        let bound = Bound::bind(self.config.server.listen, supply.certificates(), self.clients.clone(), limits).await?;
         tracing::info!(https = %bound.local_addr(), health = %health_address, "the webhook serves");
         metrics.certificate_expires(supply.certificates().not_after());
         tokio::spawn(supply.follow());
+        if let (Some(clients), Some(file)) = (self.clients, self.config.server.client_ca_file.clone()) {
+            tokio::spawn(certificates::follow_clients(clients, file));
+        }
         let search = self.watching.map(|cluster| {
             let search = SlippedThrough::new(cluster, Arc::clone(&metrics), &replica());
             tokio::spawn(search.search(Stop::reached(Stop::Drain, stopping.clone())))

@@ -1,6 +1,7 @@
 //! From YAML text to [`Config`].
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::texts::{Deadline, Host, HttpsOrigin, Listen, MountPath, ServiceName, Subdomain, Switch};
@@ -154,6 +155,7 @@ fn server(fields: &mut Fields<'_>, problems: &mut Problems) -> ServerConfig {
         listen: fields.parse::<Listen>("listen", problems).map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8443)), |listen| listen.0),
         health_listen: fields.parse::<Listen>("healthListen", problems).map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8080)), |listen| listen.0),
         drain_delay: fields.parse::<Span>("drainDelay", problems).map_or(Duration::from_secs(10), Span::get),
+        client_ca_file: fields.parse::<PathBuf>("clientCaFile", problems),
         tls: tls::source(fields, problems),
         registration: fields.parse::<Subdomain>("registration", problems).map_or_else(|| REGISTRATION.to_owned(), |name| name.0),
         service: fields.parse::<ServiceName>("service", problems).map_or_else(|| NAME.to_owned(), |name| name.0),

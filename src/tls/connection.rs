@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::header::{CONNECTION, HeaderValue};
@@ -16,9 +16,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
-use super::server::{Handler, Limits};
+use super::clock::{Clock, Phase};
+use super::server::Handler;
 
 /// How far the server has gone on its way to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,19 +32,37 @@ pub(super) enum Course {
     Leaving,
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve<IO, H>(io: IO, handler: H, limits: Limits, course: watch::Receiver<Course>)
+/// In the extensions of a request that comes while the server stops: when its connection was opened.
+///
+/// The handler may ask the client to try again elsewhere, for the answer closes the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopping {
+    /// Before the server was asked to stop: the client kept the connection in reserve.
+    KeptConnection,
+    /// After that: what sends clients here has not noticed yet.
+    NewConnection,
+}
+
+/// Serves one connection to its end, from the moment after its handshake.
+pub(super) async fn serve<IO, H>(io: IO, handler: H, clock: Arc<Clock>, course: watch::Receiver<Course>)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
-    let clock = Arc::new(Clock::new(limits));
-    let handler = service_fn(|request| {
+    clock.enter(Phase::First);
+    let stopping = if *course.borrow() == Course::Serving { Stopping::KeptConnection } else { Stopping::NewConnection };
+    let handler = service_fn(|mut request| {
         clock.enter(Phase::Exchange);
+        if *course.borrow() >= Course::Closing {
+            request.extensions_mut().insert(stopping);
+        }
         let answer = handler.clone().call(request);
         async {
             let mut answer = answer.await?;
             clock.enter(Phase::Idle);
+            if answer.status().is_success() {
+                clock.prove();
+            }
             if *course.borrow() >= Course::Closing {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -51,7 +70,7 @@ where
         }
     });
     let io = TokioIo::new(Timed { io, clock: Arc::clone(&clock) });
-    let mut connection = pin!(http1::Builder::new().header_read_timeout(None).max_buf_size(limits.buffer).serve_connection(io, handler));
+    let mut connection = pin!(http1::Builder::new().header_read_timeout(None).max_buf_size(clock.limits().buffer).serve_connection(io, handler));
     let mut leaving = pin!(leaving(course.clone()));
     let mut timer = pin!(sleep_until(clock.deadline()));
     poll_fn(|cx| {
@@ -73,71 +92,6 @@ where
 async fn leaving(mut course: watch::Receiver<Course>) {
     // Without a sender there is no server: the same as leaving.
     let _ = course.wait_for(|course| *course == Course::Leaving).await;
-}
-
-/// What a connection is doing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Nothing has been heard since the handshake or the last answer.
-    Idle,
-    /// A request has begun and its head is not complete.
-    Head,
-    /// A request is being read and answered.
-    Exchange,
-}
-
-/// How long the present phase may last.
-struct Clock {
-    limits: Limits,
-    now: Mutex<Now>,
-}
-
-/// What a connection is doing, since when, and whether the server is leaving.
-#[derive(Clone, Copy)]
-struct Now {
-    phase: Phase,
-    since: Instant,
-    leaving: bool,
-}
-
-impl Clock {
-    fn new(limits: Limits) -> Clock {
-        Clock { limits, now: Mutex::new(Now { phase: Phase::Idle, since: Instant::now(), leaving: false }) }
-    }
-
-    fn enter(&self, phase: Phase) {
-        let mut now = self.lock();
-        (now.phase, now.since) = (phase, Instant::now());
-    }
-
-    fn bytes_came(&self) {
-        if self.lock().phase == Phase::Idle {
-            self.enter(Phase::Head);
-        }
-    }
-
-    fn leave(&self) {
-        self.lock().leaving = true;
-    }
-
-    fn is_leaving(&self) -> bool {
-        self.lock().leaving
-    }
-
-    fn deadline(&self) -> Instant {
-        let now = *self.lock();
-        let limit = match now.phase {
-            Phase::Idle if now.leaving => self.limits.release,
-            Phase::Idle => self.limits.idle,
-            Phase::Head => self.limits.head,
-            Phase::Exchange => self.limits.exchange,
-        };
-        now.since + limit
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A stream that tells the clock when bytes come in.

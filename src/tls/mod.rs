@@ -4,7 +4,10 @@
 //! and a port, and [`Bound::run`] consumes it.
 
 mod certificate;
+mod clients;
+mod clock;
 mod connection;
+mod crowd;
 mod files;
 mod gate;
 mod issue;
@@ -17,6 +20,8 @@ mod trust;
 mod validity;
 
 pub use certificate::{Certificates, Pair, PairError};
+pub use clients::{Clients, ClientsError};
+pub use connection::Stopping;
 pub use files::{CertificateFiles, FilesError};
 pub use gate::{Gate, Offer};
 pub use issue::{IssueError, Issued, PrivateKey};

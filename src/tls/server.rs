@@ -13,22 +13,28 @@ use hyper::{Request, Response};
 use rustls::crypto::ring;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use super::certificate::Certificates;
+use super::clients::Clients;
+use super::clock::Clock;
 use super::connection::{self, Course};
+use super::crowd::Crowd;
 use super::stop::Stop;
 
 /// How long and how much a server puts up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections; the next ones wait in the listener's backlog.
+    /// Open connections. The next one takes the place of the one that has been idle for longest.
     pub connections: usize,
+    /// Open connections of one address. The next one takes the place of that address's own idle connection; if all are busy, it comes in all the same.
+    pub per_peer: usize,
     /// From the TCP connection to the end of the TLS handshake.
     pub handshake: Duration,
+    /// From the end of the handshake to the first request's first byte.
+    pub first: Duration,
     /// Between an answer and the next request's first byte. The API server keeps idle connections for 90 seconds: never less than twice that.
     pub idle: Duration,
     /// From a request's first byte to the end of its head.
@@ -41,7 +47,7 @@ pub struct Limits {
     pub accept_pause: Duration,
     /// How long a stopping server keeps accepting, until all have heard that it is no longer ready.
     pub drain: Duration,
-    /// How long a server that accepts no more leaves an idle connection to its peer, from the handshake or the last answer. The API server keeps
+    /// How long a server that accepts no more leaves an idle connection to its peer, from the last answer. The API server keeps
     /// idle connections for 90 seconds: with more than that it is always the peer that closes, and no request is lost on its way to us.
     pub release: Duration,
     /// How long a request that came in at the last moment may take after that.
@@ -52,11 +58,13 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 1024,
+            per_peer: 64,
             handshake: Duration::from_secs(5),
+            first: Duration::from_secs(10),
             idle: Duration::from_secs(300),
             head: Duration::from_secs(10),
             exchange: Duration::from_secs(30),
-            buffer: 64 * 1024,
+            buffer: 16 * 1024,
             accept_pause: Duration::from_millis(100),
             drain: Duration::from_secs(10),
             release: Duration::from_secs(95),
@@ -112,15 +120,21 @@ pub struct Bound {
 
 impl Bound {
     /// Takes the port. TLS 1.2 and later, HTTP/1.1 only: the API server negotiates HTTP/2 with webhooks on loopback otherwise.
+    /// With `clients`, a handshake without one of their certificates fails.
     ///
     /// # Errors
     /// See [`BindError`].
-    pub async fn bind(address: SocketAddr, certificates: Certificates, limits: Limits) -> Result<Bound, BindError> {
-        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(certificates));
+    pub async fn bind(address: SocketAddr, certificates: Certificates, clients: Option<Clients>, limits: Limits) -> Result<Bound, BindError> {
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
+        let config = match clients {
+            Some(clients) => config.with_client_cert_verifier(Arc::new(clients)),
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // The API server resumes no session, and one that is resumed would not ask for the client's certificate again.
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         let failed = |error| BindError::Address { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -139,11 +153,11 @@ impl Bound {
     /// [`Aborted`] where requests in flight were dropped.
     pub async fn run<H: Handler>(self, handler: H, stop: watch::Receiver<Stop>) -> Result<(), Aborted> {
         let (course, patience) = (watch::channel(Course::Serving).0, self.limits.release + self.limits.finish);
-        let mut connections = JoinSet::new();
+        let mut crowd = Crowd::new(self.limits);
         let in_good_order = async {
-            self.accept_until_drained(handler, stop.clone(), &course, &mut connections).await;
+            self.accept_until_drained(handler, stop.clone(), &course, &mut crowd).await;
             course.send_replace(Course::Leaving);
-            timeout(patience, async { while connections.join_next().await.is_some() {} }).await.map_err(|_| Aborted)
+            timeout(patience, crowd.all_end()).await.map_err(|_| Aborted)
         };
         tokio::select! {
             biased;
@@ -153,14 +167,10 @@ impl Bound {
     }
 
     /// Consumes the listener: when this returns, the port is closed.
-    async fn accept_until_drained<H: Handler>(
-        self,
-        handler: H,
-        stop: watch::Receiver<Stop>,
-        course: &watch::Sender<Course>,
-        connections: &mut JoinSet<()>,
-    ) {
-        let serve = |stream| serve(stream, self.acceptor.clone(), handler.clone(), self.limits, course.subscribe());
+    async fn accept_until_drained<H: Handler>(self, handler: H, stop: watch::Receiver<Stop>, course: &watch::Sender<Course>, crowd: &mut Crowd) {
+        let admit = |crowd: &mut Crowd, (stream, peer): (TcpStream, SocketAddr)| {
+            crowd.admit(peer.ip(), |clock| serve(stream, self.acceptor.clone(), handler.clone(), clock, course.subscribe()));
+        };
         let mut drained = pin!(async {
             Stop::reached(Stop::Drain, stop).await;
             course.send_replace(Course::Closing);
@@ -170,21 +180,19 @@ impl Bound {
             tokio::select! {
                 biased;
                 () = &mut drained => break,
-                Some(_) = connections.join_next() => {}
-                stream = self.accept(), if connections.len() < self.limits.connections => {
-                    connections.spawn(serve(stream));
-                }
+                () = crowd.one_ends() => {}
+                connection = self.accept() => admit(crowd, connection),
             }
         }
-        for stream in backlog(self.listener) {
-            connections.spawn(serve(stream));
+        for connection in backlog(self.listener) {
+            admit(crowd, connection);
         }
     }
 
-    async fn accept(&self) -> TcpStream {
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return stream,
+                Ok(connection) => return connection,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(self.limits.accept_pause).await;
@@ -195,14 +203,14 @@ impl Bound {
 }
 
 /// Closes the port, and hands out the connections that wait there: the kernel has told their peers that they stand, and would reset them.
-fn backlog(listener: TcpListener) -> Vec<TcpStream> {
+fn backlog(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let mut waiting = Vec::new();
     let emptied = listener.into_std().and_then(|listener| {
         loop {
             match listener.accept() {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     stream.set_nonblocking(true)?;
-                    waiting.push(TcpStream::from_std(stream)?);
+                    waiting.push((TcpStream::from_std(stream)?, peer));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // This one has left again.
@@ -217,11 +225,11 @@ fn backlog(listener: TcpListener) -> Vec<TcpStream> {
     waiting
 }
 
-async fn serve<H: Handler>(stream: TcpStream, acceptor: TlsAcceptor, handler: H, limits: Limits, course: watch::Receiver<Course>) {
+async fn serve<H: Handler>(stream: TcpStream, acceptor: TlsAcceptor, handler: H, clock: Arc<Clock>, course: watch::Receiver<Course>) {
     // An answer is small and ends an exchange: waiting to fill a packet only delays it. A socket that refuses the option still works.
     let _ = stream.set_nodelay(true);
-    match timeout(limits.handshake, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => connection::serve(stream, handler, limits, course).await,
+    match timeout_at(clock.deadline(), acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => connection::serve(stream, handler, clock, course).await,
         // A peer that does not trust our certificate says so here, and nowhere else.
         Ok(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => tracing::info!(%error, "a TLS handshake failed"),
         Ok(Err(_)) | Err(_) => {}

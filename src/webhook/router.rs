@@ -1,31 +1,32 @@
 //! HTTP: what is not a review is refused with a reason; what is one is read within bounds.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use http_body_util::BodyExt;
 use tokio::time::timeout;
 
+use super::referrals::Referrals;
 use super::request::Malformed;
 use super::reviewer::{NoAnswer, Reviewer};
+use super::room::{NoRoom, Room, Share};
 use crate::installation::REVIEW_PATH;
+use crate::tls::Stopping;
 
 /// What the router puts up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest review, in bytes: the API server's own limit for an object is half of this.
     pub body: u32,
-    /// Bytes of reviews in memory at one time. A review waits for room before its body is read.
+    /// Bytes of reviews in memory at one time, counted as they arrive.
     pub memory: u32,
-    /// How long it waits. Short of the 5 seconds that the API server gives us, so that the reason reaches the pod's author.
+    /// How long a review waits for room. Short of the 5 seconds that the API server gives us, so that the reason reaches the pod's author.
     pub wait: Duration,
     /// How long a body may take.
     pub read: Duration,
@@ -37,23 +38,21 @@ impl Default for Limits {
     }
 }
 
-/// The least that a review counts for, so that small ones are bounded in number too.
-const LEAST: u32 = 64 << 10;
-
 struct Endpoint {
     reviewer: Reviewer,
-    room: Semaphore,
+    room: Room,
+    referrals: Referrals,
     limits: Limits,
 }
 
 /// `POST /mutate` and nothing else.
 pub fn router(reviewer: Reviewer, limits: Limits) -> Router {
-    let room = Semaphore::new(limits.memory as usize);
+    let room = Room::new(limits.memory as usize, limits.body as usize, limits.wait);
     Router::new()
         .route(REVIEW_PATH, post(mutate))
         .method_not_allowed_fallback(|| async { Refusal::Method })
         .fallback(|| async { Refusal::Path })
-        .with_state(Arc::new(Endpoint { reviewer, room, limits }))
+        .with_state(Arc::new(Endpoint { reviewer, room, referrals: Referrals::default(), limits }))
 }
 
 async fn mutate(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
@@ -64,6 +63,8 @@ async fn mutate(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
             // A panic was counted and logged with its review.
             if !matches!(refusal, Refusal::Panicked) {
                 endpoint.reviewer.metrics().answered(refusal.word());
+            }
+            if !matches!(refusal, Refusal::Panicked | Refusal::Stopping(_)) {
                 tracing::warn!(outcome = refusal.word(), reason = %refusal, "a request was refused");
             }
             refusal.into_response()
@@ -76,39 +77,39 @@ impl Endpoint {
         if !is_json(request.headers()) {
             return Err(Refusal::ContentType);
         }
-        let body = request.into_body();
-        let _room = self.room_for(body.size_hint().upper()).await?;
-        let body = self.read(body).await?;
+        let stopping = request.extensions().get().copied();
+        let share = self.room.share();
+        let body = match timeout(self.limits.read, self.read(request.into_body(), &share)).await {
+            Ok(body) => body?,
+            Err(_) => return Err(Refusal::Slow(self.limits.read)),
+        };
+        if let Some(seconds) = stopping.and_then(|stopping: Stopping| self.referrals.refer(stopping, &body)) {
+            return Err(Refusal::Stopping(seconds));
+        }
         self.reviewer.answer(&body).await.map_err(Refusal::from)
     }
 
-    /// A body that does not tell its length counts as the largest.
-    async fn room_for(&self, length: Option<u64>) -> Result<SemaphorePermit<'_>, Refusal> {
-        let length = length.unwrap_or(u64::from(self.limits.body));
-        let length = u32::try_from(length).ok().filter(|length| *length <= self.limits.body).ok_or(Refusal::TooLarge(self.limits.body))?;
-        match timeout(self.limits.wait, self.room.acquire_many(length.max(LEAST).min(self.limits.memory))).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Refusal::Busy),
+    /// Reads a body to its end, and takes room as it arrives.
+    async fn read(&self, mut body: Body, share: &Share<'_>) -> Result<Vec<u8>, Refusal> {
+        let limit = self.limits.body as usize;
+        let too_large = |length: usize| if length > limit { Err(Refusal::TooLarge(self.limits.body)) } else { Ok(()) };
+        too_large(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX))?;
+        let mut bytes = Vec::new();
+        while let Some(frame) = share.wait_for(body.frame()).await? {
+            let frame = frame.map_err(|_| Refusal::Broken)?;
+            let Some(data) = frame.data_ref() else { continue };
+            too_large(bytes.len() + data.len())?;
+            share.hold(bytes.len() + data.len()).await?;
+            bytes.extend_from_slice(data);
         }
-    }
-
-    async fn read(&self, body: Body) -> Result<Bytes, Refusal> {
-        match timeout(self.limits.read, Limited::new(body, self.limits.body as usize).collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if is_length_limit(&*error) => Err(Refusal::TooLarge(self.limits.body)),
-            Ok(Err(_)) => Err(Refusal::Broken),
-            Err(_) => Err(Refusal::Slow(self.limits.read)),
-        }
+        share.is_whole()?;
+        Ok(bytes)
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     let essence = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()?.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
-}
-
-fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
-    error.is::<LengthLimitError>()
 }
 
 /// An answer that is not a review. The API server shows the text to whoever creates the pod.
@@ -124,6 +125,8 @@ enum Refusal {
     TooLarge(u32),
     #[error("too many reviews are in flight: try again, or give the webhook more replicas")]
     Busy,
+    #[error("this replica stops: another one answers")]
+    Stopping(u8),
     #[error("the body did not arrive within {0:?}")]
     Slow(Duration),
     #[error("the body broke off")]
@@ -132,6 +135,12 @@ enum Refusal {
     Malformed(#[from] Malformed),
     #[error("keyvault-injector met a defect of its own while it judged this pod; its log says where")]
     Panicked,
+}
+
+impl From<NoRoom> for Refusal {
+    fn from(NoRoom: NoRoom) -> Refusal {
+        Refusal::Busy
+    }
 }
 
 impl From<NoAnswer> for Refusal {
@@ -152,6 +161,7 @@ impl Refusal {
             Refusal::ContentType => ("wrong-content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Refusal::TooLarge(_) => ("too-large", StatusCode::PAYLOAD_TOO_LARGE),
             Refusal::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE),
+            Refusal::Stopping(_) => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
             Refusal::Slow(_) => ("slow", StatusCode::REQUEST_TIMEOUT),
             Refusal::Broken => ("broken", StatusCode::BAD_REQUEST),
             Refusal::Malformed(_) => ("malformed", StatusCode::BAD_REQUEST),
@@ -162,10 +172,30 @@ impl Refusal {
     fn word(&self) -> &'static str {
         self.class().0
     }
+
+    /// In how many seconds the API server should try again by itself. Without this it refuses the pod.
+    fn retry_after(&self) -> Option<u8> {
+        match self {
+            Refusal::Stopping(seconds) => Some(*seconds),
+            Refusal::Busy => Some(1),
+            Refusal::Path
+            | Refusal::Method
+            | Refusal::ContentType
+            | Refusal::TooLarge(_)
+            | Refusal::Slow(_)
+            | Refusal::Broken
+            | Refusal::Malformed(_)
+            | Refusal::Panicked => None,
+        }
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.class().1, format!("{self}\n")).into_response()
+        let mut response = (self.class().1, format!("{self}\n")).into_response();
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, u16::from(seconds).into());
+        }
+        response
     }
 }

@@ -1,5 +1,6 @@
 //! Certificates with lifetimes of seconds: made, renewed and repaired by real replicas, while reviews go on all the time.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -321,4 +322,39 @@ async fn who_else_sets_the_bundle_is_named_with_both_remedies() {
             .unwrap()
             .contains("remove the annotation cert-manager.io/inject-ca-from, or serve cert-manager's certificate with server.tls")
     );
+}
+
+#[tokio::test]
+async fn with_a_client_ca_only_an_api_server_that_presents_its_certificate_is_answered() {
+    let cluster = Cluster::shared().await;
+    let (loopback, stranger) = (Loopback::new(), Loopback::new());
+    let trusting = async |ca: &std::path::Path| {
+        let server = format!("  clientCaFile: {}\n", ca.display());
+        let injector = Injector::start(cluster, &Setup { server: &server, ..Setup::files("default", &loopback) }).await;
+        let namespace = cluster.namespace("client-certificate", &[OPTED_IN]).await;
+        cluster.register(&namespace, &injector, &loopback).await;
+        (injector, namespace)
+    };
+    let create = async |namespace: &str| {
+        let asking = json!({"keyvault-injector.io/secrets": "db-password", "keyvault-injector.io/inject": "false"});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "web-", "annotations": asking},
+            "spec": {"containers": [{"name": "app", "image": "registry.example/app"}]}});
+        cluster.kubectl_with(&["-n", namespace, "create", "--dry-run=server", "-f", "-"], &pod.to_string()).await
+    };
+    let (injector, namespace) = trusting(&cluster.client_ca()).await;
+    let asked = async || {
+        assert!(create(&namespace).await.success);
+        (injector.metric("keyvault_injector_reviews_total{outcome=\"opted-out\"}").await > 0.0).then_some(())
+    };
+    until("review by the API server", asked).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("ca.crt");
+    fs::write(&other, &stranger.ca).unwrap();
+    let (injector, namespace) = trusting(&other).await;
+    let refused = async || Some(create(&namespace).await).filter(|output| !output.success);
+    let refused = until("refused review", refused).await;
+    assert!(refused.stderr.contains("failed calling webhook \"inject.keyvault-injector.io\""), "{refused:?}");
+    let line = injector.line_with("a TLS handshake failed").await;
+    assert_eq!(line["error"], "invalid peer certificate: UnknownIssuer");
 }

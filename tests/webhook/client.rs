@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::common::Signed;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,6 +32,10 @@ impl Answered {
         self.head.split(' ').nth(1).unwrap()
     }
 
+    pub(crate) fn retry_after(&self) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix("retry-after: "))
+    }
+
     pub(crate) fn closes(&self) -> bool {
         self.head.to_ascii_lowercase().contains("connection: close\r\n")
     }
@@ -35,15 +43,28 @@ impl Answered {
 
 /// Trusts `ca` alone and offers `alpn`.
 pub(crate) fn connector(ca: &str, alpn: &[&str]) -> TlsConnector {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = trusting(ca).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     TlsConnector::from(Arc::new(config))
+}
+
+/// Trusts `ca` alone and presents a certificate if there is one.
+pub(crate) fn presenting(ca: &str, identity: Option<&Signed>) -> TlsConnector {
+    let config = match identity {
+        Some(identity) => {
+            let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
+            trusting(ca).with_client_auth_cert(vec![certificate], PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap()).unwrap()
+        }
+        None => trusting(ca).with_no_client_auth(),
+    };
+    TlsConnector::from(Arc::new(config))
+}
+
+fn trusting(ca: &str) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_root_certificates(roots)
 }
 
 impl Client {

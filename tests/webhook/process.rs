@@ -123,10 +123,10 @@ async fn the_program_answers_reviews_and_drains_on_sigterm() {
     while TcpStream::connect(webhook.https).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    // The port is closed; the connections that stand are their peers' to close.
-    for mut client in [client, new] {
+    // The port is closed; the connections that stand are their peers' to close, and what they still bring is for another replica.
+    for (mut client, seconds) in [(client, "0"), (new, "1")] {
         let answer = client.post(review().to_string().as_bytes()).await;
-        assert_eq!((answer.status(), answer.closes()), ("200", true));
+        assert_eq!((answer.status(), answer.closes(), answer.retry_after()), ("503", true, Some(seconds)));
     }
     let (code, log) = webhook.ends().await;
     assert_eq!(code, Some(0), "{log}");
@@ -187,6 +187,11 @@ async fn what_cannot_serve_ends_before_the_port_is_taken_and_says_why() {
         assert_eq!(ended, Some(code), "{log}");
         assert!(log.contains(&reason), "{log}");
     }
+    signed().write(folder.path());
+    let asking = config(folder.path(), &format!("{}\n  clientCaFile: {path}/ca.crt", files(folder.path())));
+    let (ended, log) = refusal(&asking, &[]).await;
+    assert_eq!(ended, Some(1), "{log}");
+    assert!(log.contains(&format!("server.clientCaFile: {path}/ca.crt: No such file or directory (os error 2)")), "{log}");
     let self_managed = config(folder.path(), "selfManaged");
     let (ended, log) = refusal(&self_managed, &[]).await;
     assert_eq!(ended, Some(2), "{log}");

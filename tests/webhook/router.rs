@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use keyvault_injector::config::Config;
 use keyvault_injector::inject::{Denial, Injection, Outcome};
-use keyvault_injector::tls::Stop;
+use keyvault_injector::tls::{Stop, Stopping};
 use keyvault_injector::webhook::{
     Decide, Defaults, FixedDefaults, Health, Limits, LookupError, Metrics, PodDefaults, Reviewer, health_router, router,
 };
@@ -198,22 +198,71 @@ async fn a_body_that_does_not_arrive_is_not_waited_for() {
     assert_eq!(refused(app(allow()), post(broken)).await, (400, "the body broke off".to_owned()));
 }
 
+/// A body of which one byte arrives.
+fn stuck() -> Request<Body> {
+    let first = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"{")) });
+    let mut request = post(Body::from_stream(first.chain(stream::pending())));
+    request.headers_mut().insert("content-length", (3 << 20).into());
+    request
+}
+
+async fn in_flight(metrics: &Metrics, reviews: usize) {
+    while !metrics.text().contains(&format!("reviews_in_flight {reviews}\n")) {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn only_so_many_reviews_are_in_memory_at_once() {
+async fn bodies_that_are_announced_and_do_not_arrive_take_no_room() {
+    let metrics = Arc::new(Metrics::default());
+    let app = app_with(allow(), Arc::new(FixedDefaults::default()), Arc::clone(&metrics), Limits::default());
+    let waiting: Vec<_> = (0..32).map(|_| tokio::spawn(refused(app.clone(), stuck()))).collect();
+    in_flight(&metrics, 32).await;
+    let started = tokio::time::Instant::now();
+    assert_eq!(send(app, post(review().to_string())).await.0, StatusCode::OK);
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    for refused in waiting {
+        assert_eq!(refused.await.unwrap(), (408, "the body did not arrive within 5s".to_owned()));
+    }
+    assert!(metrics.text().contains("reviews_in_flight 0\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn if_room_is_short_a_body_that_does_not_arrive_gives_way() {
     let limits = Limits { memory: 128 << 10, ..Limits::default() };
     let metrics = Arc::new(Metrics::default());
     let app = app_with(allow(), Arc::new(FixedDefaults::default()), Arc::clone(&metrics), limits);
-    let stuck = || post(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()));
-    // One body of unknown length takes all the room there is, until it is given up after 5 seconds.
     let first = tokio::spawn(refused(app.clone(), stuck()));
-    while !metrics.text().contains("reviews_in_flight 1\n") {
-        tokio::task::yield_now().await;
-    }
-    let reason = "too many reviews are in flight: try again, or give the webhook more replicas".to_owned();
-    assert_eq!(refused(app.clone(), post(review().to_string())).await, (503, reason));
-    assert_eq!(first.await.unwrap().0, 408);
+    in_flight(&metrics, 1).await;
+    let started = tokio::time::Instant::now();
     assert_eq!(send(app, post(review().to_string())).await.0, StatusCode::OK);
-    assert!(metrics.text().contains("reviews_in_flight 0\n"));
+    assert!(started.elapsed() <= Duration::from_millis(60), "{:?}", started.elapsed());
+    assert_eq!(first.await.unwrap(), (503, "too many reviews are in flight: try again, or give the webhook more replicas".to_owned()));
+}
+
+#[tokio::test]
+async fn a_stopping_replica_refers_a_review_three_times_and_then_answers_it() {
+    let metrics = Arc::new(Metrics::default());
+    let app = app_with(allow(), Arc::new(FixedDefaults::default()), Arc::clone(&metrics), Limits::default());
+    let ask = async |stopping: Option<Stopping>, body: String| {
+        let mut request = post(body);
+        if let Some(stopping) = stopping {
+            request.extensions_mut().insert(stopping);
+        }
+        let answer = app.clone().oneshot(request).await.unwrap();
+        (answer.status().as_u16(), answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned()))
+    };
+    let (kept, new) = (Some(Stopping::KeptConnection), Some(Stopping::NewConnection));
+    assert_eq!(ask(None, review().to_string()).await, (200, None));
+    for _ in 0..3 {
+        assert_eq!(ask(kept, review().to_string()).await, (503, Some("0".to_owned())));
+    }
+    assert_eq!(ask(kept, review().to_string()).await, (200, None));
+    assert_eq!(ask(new, review().to_string()).await, (503, Some("1".to_owned())));
+    assert_eq!(ask(new, review().to_string()).await, (200, None));
+    // Another review has its own count.
+    assert_eq!(ask(kept, format!("{} ", review())).await, (503, Some("0".to_owned())));
+    assert!(metrics.text().contains("keyvault_injector_reviews_total{outcome=\"stopping\"} 5\n"), "{}", metrics.text());
 }
 
 #[tokio::test]

@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
-use keyvault_injector::tls::{Aborted, BindError, Bound, CertificateFiles, Certificates, FilesError, Gate, Limits, Offer, Pair, Stop, Trust};
-use tokio::io::AsyncReadExt;
+use keyvault_injector::tls::{
+    Aborted, BindError, Bound, CertificateFiles, Certificates, Clients, FilesError, Gate, Limits, Offer, Pair, Stop, Trust,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::client::{Client, connector};
+use crate::client::{Client, connector, presenting};
 use crate::common::{Signed, app, core, nothing, review, signed, write};
 
 struct Server {
@@ -31,9 +33,13 @@ fn quick() -> Limits {
 }
 
 async fn start(router: Router, limits: Limits) -> Server {
+    start_asking(router, limits, None).await
+}
+
+async fn start_asking(router: Router, limits: Limits, clients: Option<Clients>) -> Server {
     let signed = signed();
     let certificates = Certificates::new(Pair::from_pem(signed.certificate.as_bytes(), signed.key.as_bytes()).unwrap());
-    let bound = Bound::bind(([127, 0, 0, 1], 0).into(), certificates.clone(), limits).await.unwrap();
+    let bound = Bound::bind(([127, 0, 0, 1], 0).into(), certificates.clone(), clients, limits).await.unwrap();
     let address = bound.local_addr();
     let (stop, stopping) = watch::channel(Stop::No);
     Server { address, signed, certificates, stop, running: tokio::spawn(bound.run(router, stopping)) }
@@ -80,18 +86,153 @@ async fn a_handshake_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait_for_room() {
-    let server = start(allowing(), Limits { connections: 1, ..quick() }).await;
-    let first = server.client().await;
-    let (address, ca) = (server.address, server.signed.ca.clone());
-    let mut second = tokio::spawn(async move { Client::connect(address, &ca).await.unwrap() });
-    // A second handshake cannot end while the first connection lives; give it every chance.
-    assert!(timeout(Duration::from_millis(100), &mut second).await.is_err(), "there were two connections at once");
-    drop(first);
-    let answer = second.await.unwrap().post(review().to_string().as_bytes()).await;
-    assert_eq!(answer.status(), "200");
+async fn when_all_places_are_taken_the_connection_that_never_asked_for_longest_gives_way() {
+    let server = start(allowing(), Limits { connections: 3, ..quick() }).await;
+    let body = review().to_string();
+    let (mut used, mut first, mut second) = (server.client().await, server.client().await, server.client().await);
+    assert_eq!(used.post(body.as_bytes()).await.status(), "200");
+    let mut next = server.client().await;
+    first.is_hung_up_on().await;
+    for client in [&mut used, &mut second, &mut next] {
+        assert_eq!(client.post(body.as_bytes()).await.status(), "200");
+    }
+    // All have asked now: the one that has been idle for longest.
+    assert_eq!(server.client().await.post(body.as_bytes()).await.status(), "200");
+    used.is_hung_up_on().await;
+    assert_eq!(second.post(body.as_bytes()).await.status(), "200");
+    drop((second, next));
     server.stops().await.unwrap();
 }
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let server = start(allowing(), Limits { connections: 16, ..quick() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let mut tls = Vec::new();
+    for _ in 0..64 {
+        tls.push(server.client().await);
+    }
+    assert_eq!(server.client().await.post(review().to_string().as_bytes()).await.status(), "200");
+    drop((silent, tls));
+    server.stops().await.unwrap();
+}
+
+/// A connection from another of loopback's addresses.
+async fn client_from(source: [u8; 4], server: &Server) -> Client {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    Client::over(socket.connect(server.address).await.unwrap(), &connector(&server.signed.ca, &["http/1.1"])).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_peer_with_many_connections_loses_its_own_and_none_that_is_busy() {
+    let gate = Arc::new(Notify::new());
+    let waiting = Arc::clone(&gate);
+    let (begin, mut begun) = mpsc::unbounded_channel();
+    let slow = async move || {
+        begin.send(()).unwrap();
+        waiting.notified().await;
+    };
+    let router = allowing().route("/slow", post(slow));
+    let server = start(router, Limits { per_peer: 2, ..quick() }).await;
+    let body = review().to_string();
+    let mut other = client_from([127, 0, 0, 2], &server).await;
+    let (mut idle, mut used) = (client_from([127, 0, 0, 3], &server).await, client_from([127, 0, 0, 3], &server).await);
+    assert_eq!(used.post(body.as_bytes()).await.status(), "200");
+    let mut third = client_from([127, 0, 0, 3], &server).await;
+    idle.is_hung_up_on().await;
+    for client in [&mut used, &mut third] {
+        client.send(b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await;
+        begun.recv().await.unwrap();
+    }
+    // The others are at work: a further one is answered although it is one too many.
+    let mut fourth = client_from([127, 0, 0, 3], &server).await;
+    assert_eq!(fourth.post(body.as_bytes()).await.status(), "200");
+    for client in [&mut used, &mut third] {
+        gate.notify_one();
+        assert_eq!(client.answer().await.unwrap().status(), "200");
+    }
+    assert_eq!(other.post(body.as_bytes()).await.status(), "200");
+    drop((other, used, third, fourth));
+    server.stops().await.unwrap();
+}
+
+// === client certificates ===
+
+/// A client's certificate, and the CA that signed it.
+fn client_identity() -> Signed {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut leaf = rcgen::CertificateParams::new(["kube-apiserver".to_owned()]).unwrap();
+    leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = leaf.signed_by(&key, &rcgen::Issuer::from_params(&ca, &ca_key)).unwrap().pem();
+    Signed { ca: ca.self_signed(&ca_key).unwrap().pem(), certificate, key: key.serialize_pem() }
+}
+
+#[tokio::test]
+async fn with_a_client_ca_only_clients_with_its_certificate_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("client-ca.crt");
+    let (first, second) = (client_identity(), client_identity());
+    write(&file, &first.ca);
+    let clients = Clients::load(&file).unwrap();
+    let server = start_asking(allowing(), quick(), Some(clients.clone())).await;
+    let body = review().to_string();
+    let ask = async |identity: Option<&Signed>| {
+        let connector = presenting(&server.signed.ca, identity);
+        // In TLS 1.3 a client has ended its handshake before the server refuses it.
+        let mut client = Client::connect_by(server.address, &connector).await.map_err(|error| error.to_string())?;
+        let head = format!(
+            "POST /mutate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        // A server that refuses the certificate may have hung up by now; what it says is read below.
+        let _ = client.0.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await;
+        let mut answer = Vec::new();
+        match client.0.read_to_end(&mut answer).await {
+            Ok(_) if answer.starts_with(b"HTTP/1.1 200 ") => Ok(()),
+            Ok(_) => Err(String::from_utf8(answer).unwrap()),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let (no_certificate, unknown) = ("received fatal alert: CertificateRequired", "received fatal alert: UnknownCA");
+    assert_eq!(ask(None).await, Err(no_certificate.to_owned()));
+    assert_eq!(ask(Some(&first)).await, Ok(()));
+    assert_eq!(ask(Some(&second)).await, Err(unknown.to_owned()));
+
+    write(&file, &second.ca);
+    clients.reload(&file).unwrap();
+    assert_eq!(ask(Some(&first)).await, Err(unknown.to_owned()));
+    assert_eq!(ask(Some(&second)).await, Ok(()));
+
+    // What cannot be read changes nothing.
+    write(&file, "-----BEGIN CERTIFICATE-----\ncanary\n-----END CERTIFICATE-----\n");
+    assert!(clients.reload(&file).is_err());
+    assert_eq!(ask(Some(&second)).await, Ok(()));
+    server.stops().await.unwrap();
+}
+
+#[test]
+fn a_client_ca_that_cannot_be_used_is_named_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.crt");
+    let reason = || Clients::load(&file).unwrap_err().to_string().replace(&folder.path().display().to_string(), "");
+    assert_eq!(reason(), "/ca.crt: No such file or directory (os error 2)");
+    write(&file, "");
+    let wanted = "it must hold the PEM certificates of the CAs that sign the API server's client certificate";
+    assert_eq!(reason(), format!("/ca.crt: it holds no certificate: {wanted}"));
+    write(&file, &client_identity().key);
+    assert_eq!(reason(), format!("/ca.crt: it holds no certificate: {wanted}"));
+    write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    assert!(reason().starts_with("/ca.crt: ") && reason().ends_with(wanted), "{}", reason());
+}
+
+// === the way to the end ===
 
 #[tokio::test]
 async fn a_stopping_server_keeps_accepting_then_finishes_what_has_begun() {
@@ -109,18 +250,23 @@ async fn a_stopping_server_keeps_accepting_then_finishes_what_has_begun() {
     server.stop.send_replace(Stop::Drain);
 
     let mut new = server.client().await;
-    for client in [&mut old, &mut new] {
+    // Another replica should answer: at once what comes by a connection that the client kept, in a second what is still sent here.
+    for (client, seconds) in [(&mut old, "0"), (&mut new, "1")] {
         let answer = client.post(body.as_bytes()).await;
-        assert_eq!((answer.status(), answer.closes()), ("200", true));
+        assert_eq!((answer.status(), answer.closes(), answer.retry_after()), ("503", true, Some(seconds)));
+        assert_eq!(answer.body, b"this replica stops: another one answers\n");
         client.is_hung_up_on().await;
     }
+    // What comes again all the same is answered.
+    let answer = server.client().await.post(body.as_bytes()).await;
+    assert_eq!((answer.status(), answer.closes()), ("200", true));
     // The port closes when the drain is over, while a request is still in flight.
     while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    // An idle connection is not ours to close: what it still brings is answered.
+    // An idle connection is not ours to close: what it still brings is answered, here with the advice to go elsewhere.
     let answer = idle.post(body.as_bytes()).await;
-    assert_eq!((answer.status(), answer.closes()), ("200", true));
+    assert_eq!((answer.status(), answer.closes(), answer.retry_after()), ("503", true, Some("0")));
     assert!(!server.running.is_finished());
     gate.notify_one();
     let answer = slow.answer().await.unwrap();
@@ -130,19 +276,18 @@ async fn a_stopping_server_keeps_accepting_then_finishes_what_has_begun() {
 
 #[tokio::test]
 async fn a_stopping_server_answers_those_that_wait_to_be_accepted() {
-    let server = start(allowing(), Limits { connections: 1, drain: Duration::ZERO, ..Limits::default() }).await;
-    let first = server.client().await;
-    // The one place is taken: to these the kernel alone has answered.
-    let waiting = [(); 3].map(|()| TcpStream::connect(server.address));
-    let waiting = futures::future::try_join_all(waiting).await.unwrap();
+    let server = start(allowing(), Limits { drain: Duration::ZERO, ..Limits::default() }).await;
+    // These connect without letting the server run: to them the kernel alone has answered.
+    let waiting = [(); 3].map(|()| std::net::TcpStream::connect(server.address).unwrap());
     server.stop.send_replace(Stop::Drain);
-    for stream in waiting {
+    for (number, stream) in waiting.into_iter().enumerate() {
+        stream.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
         let mut client = Client::over(stream, &connector(&server.signed.ca, &["http/1.1"])).await.unwrap();
         let answer = client.post(review().to_string().as_bytes()).await;
-        assert_eq!((answer.status(), answer.closes()), ("200", true));
+        assert_eq!((answer.status(), answer.closes()), (if number == 0 { "503" } else { "200" }, true));
     }
     assert!(TcpStream::connect(server.address).await.is_err(), "the port is closed");
-    drop(first);
     assert_eq!(server.running.await.unwrap(), Ok(()));
 }
 
@@ -192,7 +337,7 @@ async fn a_panicking_review_leaves_its_connection_and_the_others_alive() {
 #[tokio::test]
 async fn an_address_in_use_is_named() {
     let server = start(allowing(), quick()).await;
-    let taken = Bound::bind(server.address, server.certificates.clone(), quick()).await;
+    let taken = Bound::bind(server.address, server.certificates.clone(), None, quick()).await;
     let Err(BindError::Address { address, .. }) = taken else { panic!("the port was given twice") };
     assert_eq!(address, server.address);
     server.stops().await.unwrap();

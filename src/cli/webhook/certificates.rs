@@ -1,5 +1,6 @@
 //! Where the serving certificate comes from: files, or a Secret of our own. Either way a new one waits until the API server trusts it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 use super::WebhookError;
 use crate::cluster::{Client, SelfManagedCertificates, follow_registration};
 use crate::config::{SelfManaged, ServerConfig, TlsSource};
-use crate::tls::{CertificateFiles, Certificates, FilesError, Gate, Offer, Pair, Trust};
+use crate::tls::{CertificateFiles, Certificates, Clients, FilesError, Gate, Offer, Pair, Trust};
 use crate::webhook::Metrics;
 
 /// How often certificate files are read again: well within the hours that a renewal leaves.
@@ -94,6 +95,17 @@ async fn follow_files(files: CertificateFiles, certificates: Certificates, gate:
         }
     };
     files.follow(gate, trust, RELOAD_PERIOD, now, report).await;
+}
+
+/// Reads the authorities of client certificates again and again, for ever.
+pub(super) async fn follow_clients(clients: Clients, file: PathBuf) {
+    let mut ticks = tokio::time::interval(RELOAD_PERIOD);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = clients.reload(&file) {
+            tracing::error!(%error, "server.clientCaFile cannot be used: the last good certificates stay");
+        }
+    }
 }
 
 /// Seconds since 1970.

@@ -31,7 +31,7 @@ excludedContainers: []
 features: {envFiles: "on", imageVolumes: off}
 agent: {image: registry.example/keyvault-injector:0.1.0, imagePullPolicy: Never, extraCaFile: /ca.pem, managedIdentityEndpoint: "http://127.0.0.1:8080", logLevel: debug}
 defaults: {identity: managed-identity, vault: payments, mountPath: /secrets, deadline: 30s, fileMode: 0440, refresh: 5m, agentResources: {limits: {memory: 64Mi}}}
-server: {listen: "127.0.0.1:0", healthListen: "127.0.0.1:0", drainDelay: 0s, tls: {certFile: a, keyFile: b}}
+server: {listen: "127.0.0.1:0", healthListen: "127.0.0.1:0", drainDelay: 0s, clientCaFile: c, tls: {certFile: a, keyFile: b}}
 policy: {mode: audit, allowSharedIdentities: true}
 "#,
         "config.yaml",
@@ -43,6 +43,7 @@ policy: {mode: audit, allowSharedIdentities: true}
     assert_eq!(config.features, Features { env_files: true, image_volumes: false });
     assert_eq!(config.defaults.agent_resources.limits.memory.as_ref().map(ToString::to_string), Some("64Mi".into()));
     assert_eq!(config.defaults.agent_resources.requests.memory.as_ref().map(ToString::to_string), Some("16Mi".into()));
+    assert_eq!(config.server.client_ca_file, Some("c".into()));
     assert_eq!(config.policy, Policy { mode: PolicyMode::Audit, allow_shared_identities: true });
 }
 

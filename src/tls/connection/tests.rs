@@ -1,16 +1,18 @@
 //! Time is paused: it moves only where nothing else can happen, so hours pass at once and to the millisecond.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::{Course, serve};
+use super::{Course, Stopping, serve};
 use crate::tls::Limits;
+use crate::tls::clock::Clock;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -21,8 +23,12 @@ struct Peer {
 }
 
 fn connect(limits: Limits) -> Peer {
+    connect_to(Course::Serving, limits)
+}
+
+fn connect_to(course: Course, limits: Limits) -> Peer {
     let (stream, ours) = duplex(1 << 20);
-    let (course, following) = watch::channel(Course::Serving);
+    let (course, following) = watch::channel(course);
     let router = Router::new()
         .route("/", get(|| async { "ok" }))
         .route(
@@ -32,9 +38,10 @@ fn connect(limits: Limits) -> Peer {
                 "ok"
             }),
         )
+        .route("/stopping", get(|stopping: Option<Extension<Stopping>>| async move { format!("{:?} ok", stopping.map(|Extension(at)| at)) }))
         .route("/never", get(std::future::pending::<()>))
         .route("/echo", post(|body: String| async { body }));
-    Peer { stream, course, served: tokio::spawn(serve(ours, router, limits, following)) }
+    Peer { stream, course, served: tokio::spawn(serve(ours, router, Arc::new(Clock::new(limits)), following)) }
 }
 
 impl Peer {
@@ -70,8 +77,8 @@ impl Peer {
 async fn an_idle_connection_outlives_the_api_servers_90_seconds_again_and_again() {
     let mut peer = connect(Limits::default());
     for _ in 0..3 {
-        sleep(Duration::from_secs(299)).await;
         peer.asks_and_is_answered().await;
+        sleep(Duration::from_secs(299)).await;
     }
 }
 
@@ -152,11 +159,16 @@ async fn a_leaving_server_hangs_up_once_the_peer_must_have_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_never_asked_is_idle_from_its_handshake() {
+async fn a_connection_that_never_asks_ends_ten_seconds_after_its_handshake() {
+    assert_eq!(connect(Limits::default()).hangs_up_after().await, 10);
     let peer = connect(Limits::default());
-    sleep(Duration::from_secs(30)).await;
+    sleep(Duration::from_secs(3)).await;
     peer.course.send_replace(Course::Leaving);
-    assert_eq!(peer.hangs_up_after().await, 65);
+    assert_eq!(peer.hangs_up_after().await, 7);
+    let mut peer = connect(Limits::default());
+    sleep(Duration::from_secs(9)).await;
+    peer.asks_and_is_answered().await;
+    assert_eq!(peer.hangs_up_after().await, 300);
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,4 +179,22 @@ async fn a_leaving_server_ends_exchanges_in_order() {
     busy.course.send_replace(Course::Leaving);
     assert!(busy.answer().await.contains("connection: close\r\n"));
     assert_eq!(busy.hangs_up_after().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_learns_that_the_server_stops_and_which_connections_the_client_kept() {
+    let ask = async |mut peer: Peer, course| {
+        peer.course.send_replace(course);
+        peer.send(b"GET /stopping HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        let mut answer = String::new();
+        peer.stream.read_to_string(&mut answer).await.unwrap();
+        answer.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(ask(connect(Limits::default()), Course::Serving).await, "None ok");
+    for course in [Course::Closing, Course::Leaving] {
+        let kept = connect(Limits::default());
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(ask(kept, course).await, "Some(KeptConnection) ok");
+        assert_eq!(ask(connect_to(course, Limits::default()), course).await, "Some(NewConnection) ok");
+    }
 }

@@ -35,7 +35,7 @@ impl Neighbour {
     async fn start(scene: &Scene, prefix: &str, change: Change) -> Neighbour {
         let loopback = Loopback::new();
         let pair = Pair::from_pem(loopback.certificate.as_bytes(), loopback.key.as_bytes()).unwrap();
-        let bound = Bound::bind(([127, 0, 0, 1], 0).into(), Certificates::new(pair), Limits::default()).await.unwrap();
+        let bound = Bound::bind(([127, 0, 0, 1], 0).into(), Certificates::new(pair), None, Limits::default()).await.unwrap();
         let mut registration = registration(&scene.cluster.name(prefix), &scene.namespace, &bound.local_addr().to_string(), Some(&loopback.ca));
         registration["webhooks"][0]["name"] = json!("neighbour.example.com");
         registration["webhooks"][0]["matchConditions"] = json!([]);

@@ -3,13 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
 use super::process::Folder;
 
 pub(super) const CA: &str = "ca.crt";
 pub(super) const CERTIFICATE: &str = "apiserver.crt";
 pub(super) const KEY: &str = "apiserver.key";
+/// What signs the certificate that the API server presents to webhooks.
+pub(super) const CLIENT_CA: &str = "webhook-client-ca.crt";
+/// How the API server learns of that certificate.
+pub(super) const ADMISSION: &str = "admission.yaml";
 pub(super) const TOKENS: &str = "tokens.csv";
 pub(super) const KUBECONFIG: &str = "kubeconfig";
 /// RSA: Entra takes no other from an issuer.
@@ -32,8 +36,34 @@ pub(super) fn write(folder: &Folder, port: u16) {
     let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
     put(CERTIFICATE, &leaf.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).unwrap().pem());
     put(KEY, &key.serialize_pem());
+    write_client(folder);
     put(TOKENS, &format!("{ADMINISTRATOR},administrator,1,system:masters\n"));
     put(KUBECONFIG, &kubeconfig(folder, port, "default", None));
+}
+
+/// Makes the API server present a certificate to every webhook that asks for one.
+fn write_client(folder: &Folder) {
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    put(CLIENT_CA, &ca.self_signed(&ca_key).unwrap().pem());
+    let mut leaf = CertificateParams::new(vec!["kube-apiserver".to_owned()]).unwrap();
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    put("webhook-client.crt", &leaf.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).unwrap().pem());
+    put("webhook-client.key", &key.serialize_pem());
+    let user = serde_json::json!({"client-certificate": path("webhook-client.crt"), "client-key": path("webhook-client.key")});
+    let kubeconfig = serde_json::json!({"apiVersion": "v1", "kind": "Config", "users": [{"name": "*", "user": user}]});
+    put("webhook-client.yaml", &kubeconfig.to_string());
+    let webhooks = |plugin: &str| {
+        serde_json::json!({"name": plugin, "configuration": {
+            "apiVersion": "apiserver.config.k8s.io/v1", "kind": "WebhookAdmissionConfiguration", "kubeConfigFile": path("webhook-client.yaml"),
+        }})
+    };
+    let plugins = [webhooks("MutatingAdmissionWebhook")];
+    let admission = serde_json::json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": plugins});
+    put(ADMISSION, &admission.to_string());
 }
 
 /// JSON is YAML.

@@ -151,6 +151,11 @@ impl Injector {
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
@@ -162,7 +167,8 @@ impl Injector {
         until("end of the webhook", async || self.child.try_wait().unwrap()).await.code()
     }
 
-    fn ended(&self) -> bool {
+    /// Whether it runs no more, for whatever reason.
+    pub(crate) fn ended(&self) -> bool {
         // A zombie is still there until we have waited; its folder in /proc says so.
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         status.is_empty() || status.contains("State:\tZ")

@@ -140,6 +140,11 @@ impl Cluster {
         blocking(move || process::run(command, &input)).await
     }
 
+    /// What signs the certificate that the API server presents to webhooks.
+    pub(crate) fn client_ca(&self) -> PathBuf {
+        self.folder.path().join(credentials::CLIENT_CA)
+    }
+
     /// The audit log: one JSON event a line, of creations of pods only.
     pub(crate) fn audit_log(&self) -> PathBuf {
         self.folder.path().join("audit.log")
@@ -201,6 +206,7 @@ fn start_api_server(programs: &Programs, folder: &Folder, port: u16, etcd_port: 
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
         "--enable-admission-plugins=PodSecurity,ResourceQuota,ServiceAccount".to_owned(),
+        format!("--admission-control-config-file={}", file(credentials::ADMISSION)),
         format!("--cert-dir={}", file("apiserver")),
         format!("--tls-cert-file={}", file(credentials::CERTIFICATE)),
         format!("--tls-private-key-file={}", file(credentials::KEY)),
