@@ -68,6 +68,8 @@ pub struct Features {
 pub struct AgentConfig {
     /// Its image.
     pub image: String,
+    /// Under which prefixes other webhooks of the cluster may bring the image.
+    pub image_mirrors: Vec<String>,
     /// `Always`, `IfNotPresent` or `Never`; `None` leaves it to Kubernetes.
     pub image_pull_policy: Option<String>,
     /// Where the extra CA is; whoever reads the file sets [`AgentConfig::extra_ca`].
@@ -127,8 +129,10 @@ pub struct Defaults {
     pub deadline: Span,
     /// How often files are kept up to date.
     pub refresh: Refresh,
-    /// Requests and limits of the injected container.
+    /// Requests and limits of the container that fetches and ends.
     pub agent_resources: Resources,
+    /// Requests and limits of the sidecar that refreshes.
+    pub sidecar_resources: Resources,
 }
 
 /// The kinds of Azure identity.

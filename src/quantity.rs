@@ -34,6 +34,26 @@ impl Quantity {
         Quantity { text: format!("{count}Mi"), milli: i128::from(count) * (1 << 20) * 1000 }
     }
 
+    /// All of them together.
+    #[must_use]
+    pub fn sum<'q>(quantities: impl IntoIterator<Item = &'q Quantity>) -> Quantity {
+        let milli = quantities.into_iter().fold(0i128, |sum, quantity| sum.saturating_add(quantity.milli));
+        let units = milli / 1000;
+        let text = match units {
+            _ if milli % 1000 != 0 => format!("{milli}m"),
+            0 => "0".to_owned(),
+            _ if units % (1 << 20) == 0 => format!("{}Mi", units >> 20),
+            _ => units.to_string(),
+        };
+        Quantity { text, milli }
+    }
+
+    /// Whether this is more than `ratio` times `base`.
+    #[must_use]
+    pub fn is_over(&self, ratio: &Quantity, base: &Quantity) -> bool {
+        self.milli.saturating_mul(1000) > ratio.milli.saturating_mul(base.milli)
+    }
+
     /// The value in whole units (bytes for memory), rounded up.
     #[must_use]
     pub fn units(&self) -> u64 {
@@ -115,6 +135,16 @@ mod tests {
         assert_eq!(quantity("16.5Mi").to_string(), "16.5Mi");
         assert_eq!(quantity("64Ki").units(), 65_536);
         assert_eq!(Quantity::mebibytes(2), quantity("2Mi"));
+    }
+
+    #[test]
+    fn sums_are_written_as_kubernetes_writes_them() {
+        let sum = |texts: &[&str]| Quantity::sum(&texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Quantity>>()).to_string();
+        assert_eq!(sum(&[]), "0");
+        assert_eq!(sum(&["50m", "0.5"]), "550m");
+        assert_eq!(sum(&["1", "500m", "0.5"]), "2");
+        assert_eq!(sum(&["1Gi", "16Mi"]), "1040Mi");
+        assert_eq!(sum(&["16Mi", "1"]), "16777217");
     }
 
     #[test]

@@ -164,6 +164,21 @@ pub enum Destination {
     Env(EnvName),
 }
 
+/// The name of a variable that a container may be given.
+struct FreeName(EnvName);
+
+impl FromStr for FreeName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<FreeName, NameError> {
+        if text.starts_with("KEYVAULT_AGENT_") {
+            const RULE: &str = "names that begin with KEYVAULT_AGENT_ belong to keyvault-injector; choose another name";
+            return Err(NameError::new("a variable that a container can be given", text, RULE));
+        }
+        text.parse().map(FreeName)
+    }
+}
+
 /// The output format of a certificate or key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {

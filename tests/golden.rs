@@ -71,6 +71,9 @@ fn injected(injection: &Injection, mut pod: Value) -> Value {
     told["audit"] = Value::Object(injection.audit.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect::<Map<_, _>>());
     told["namespaceProblems"] = json!(injection.namespace_problems);
     told["policyFindings"] = json!(injection.policy_findings);
+    if injection.replaced {
+        told["replaced"] = json!(true);
+    }
     told["patch"] = json!(injection.patch);
     if injection.patch.0.is_empty() {
         return told;

@@ -156,3 +156,19 @@ fn unusable_input_ends_with_code_2_and_says_where() {
         assert!(stderr(&output).starts_with(expected), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn a_limit_range_that_would_refuse_the_pod_is_named_with_the_remedy() {
+    let limits = "apiVersion: v1\nkind: LimitRange\nmetadata: {name: ratio, namespace: shop}\nspec: {limits: [{type: Container, maxLimitRequestRatio: {cpu: 10}}]}\n";
+    let pods = template("a").replace("image: app:1", "image: app:1, resources: {requests: {cpu: 50m}}");
+    let job = workload("Job", "batch/v1", &format!("{{template: {pods}}}"));
+    let output = run(&[], &format!("{ACCOUNT}---\n{limits}---\n{job}"));
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        stderr(&output),
+        "warning: Job shop/job: LimitRange ratio refuses the pod: container keyvault-agent has the cpu limit 500m and the request 10m, and the maxLimitRequestRatio is 10; set keyvault-injector.io/agent-resources on the pod or its Namespace\n"
+    );
+    let asked = pods.replace("metadata: {annotations: {", "metadata: {annotations: {keyvault-injector.io/agent-resources: '{limits: {cpu: 100m}}', ");
+    let output = run(&[], &format!("{ACCOUNT}---\n{limits}---\n{}", workload("Job", "batch/v1", &format!("{{template: {asked}}}"))));
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}

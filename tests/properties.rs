@@ -4,6 +4,10 @@
 
 #[path = "support/core.rs"]
 mod core;
+#[path = "properties/pairs.rs"]
+mod pairs;
+#[path = "properties/scheduling.rs"]
+mod scheduling;
 
 use core::{World, apply, check_promises, review};
 use keyvault_injector::config::Config;

@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::config::{LoadError, load, read};
-use super::documents::{Stream, StreamError, Target};
+use super::documents::{Document, Stream, StreamError, Target};
+use super::limit_range;
 use crate::config::Config;
 use crate::inject::{Denial, Injection, inject};
 use crate::pod::PodView;
@@ -113,7 +114,10 @@ fn process(args: &InjectArgs) -> Result<Report, InputError> {
             })?;
             report.note(&target, &decision);
             if let Ok(injection) = decision {
-                document.replace(&target.pointer, patched(pod, &injection));
+                let pod = patched(pod, &injection);
+                let namespace = target.namespace.as_deref().unwrap_or("default");
+                report.warn(&target, &limit_range::breaches(objects(before.iter()), namespace, &pod));
+                document.replace(&target.pointer, pod);
                 patches.push(json!({ "kind": target.kind, "name": target.name, "namespace": target.namespace, "pod": target.pointer, "patch": injection.patch }));
             }
         }
@@ -132,17 +136,20 @@ fn input(file: &Path) -> Result<String, InputError> {
 /// Namespaces and ServiceAccounts of the stream, then those of the files, which hold where both speak.
 fn defaults(stream: &Stream, files: &[PathBuf]) -> Result<FixedDefaults, InputError> {
     let mut defaults = FixedDefaults::default();
-    for value in stream.documents().iter().map(super::documents::Document::value) {
-        let source = |object: &Value| matches!(object["kind"].as_str(), Some("Namespace" | "ServiceAccount"));
-        for object in std::iter::once(value).chain(value["items"].as_array().into_iter().flatten()).filter(|object| source(object)) {
-            // A broken one is not this command's to judge: kubectl will.
-            let _ = defaults.add(&object.to_string());
-        }
+    let source = |object: &Value| matches!(object["kind"].as_str(), Some("Namespace" | "ServiceAccount"));
+    for object in objects(stream.documents().iter().map(Document::value)).filter(|object| source(object)) {
+        // A broken one is not this command's to judge: kubectl will.
+        let _ = defaults.add(&object.to_string());
     }
     for file in files {
         defaults.add(&read(file)?).map_err(|error| InputError::Manifest { file: file.clone(), error })?;
     }
     Ok(defaults)
+}
+
+/// The objects of documents, those in lists among them.
+fn objects<'v>(documents: impl Iterator<Item = &'v Value>) -> impl Iterator<Item = &'v Value> {
+    documents.flat_map(|value| std::iter::once(value).chain(value["items"].as_array().into_iter().flatten()))
 }
 
 /// Runs the core on a pod or template; `Err` says why it is none.
@@ -167,17 +174,21 @@ fn subject(target: &Target) -> String {
 
 impl Report {
     fn note(&mut self, target: &Target, decision: &Result<Injection, Denial>) {
-        let subject = subject(target);
         match decision {
             Ok(injection) => {
-                for warning in injection.warnings.iter().chain(&injection.namespace_problems) {
-                    let _ = writeln!(self.messages, "warning: {subject}: {warning}");
-                }
+                self.warn(target, &injection.warnings);
+                self.warn(target, &injection.namespace_problems);
             }
             Err(denial) => {
                 self.denied = true;
-                let _ = writeln!(self.messages, "denied: {subject}: {denial}");
+                let _ = writeln!(self.messages, "denied: {}: {denial}", subject(target));
             }
+        }
+    }
+
+    fn warn(&mut self, target: &Target, warnings: &[String]) {
+        for warning in warnings {
+            let _ = writeln!(self.messages, "warning: {}: {warning}", subject(target));
         }
     }
 }
@@ -187,7 +198,7 @@ impl Report {
 fn render(output: Output, stream: &Stream, before: &[Value], patches: &[Value]) -> Result<String, StreamError> {
     match output {
         Output::Yaml => stream.render(),
-        Output::Json => Ok(lines(stream.documents().iter().map(super::documents::Document::value).filter(|value| !value.is_null()))),
+        Output::Json => Ok(lines(stream.documents().iter().map(Document::value).filter(|value| !value.is_null()))),
         Output::Patch => Ok(lines(patches.iter())),
         Output::Diff => Ok(stream.documents().iter().zip(before).map(|(document, before)| diff(before, document.value())).collect()),
     }

@@ -3,6 +3,7 @@
 mod config;
 mod documents;
 mod inject;
+mod limit_range;
 mod manifests;
 mod uninstall;
 mod webhook;

@@ -70,8 +70,11 @@ fn check_defaults(config: &Config, node: &Node, problems: &mut Problems) {
     if let Some(Err(problem)) = config.defaults.vault.as_ref().map(|vault| config.vault_address(vault)) {
         problems.add(node, "defaults.vault", problem);
     }
-    for problem in config.defaults.agent_resources.disorder() {
-        problems.add(node, "defaults.agentResources", problem);
+    let amounts = [("defaults.agentResources", &config.defaults.agent_resources), ("defaults.sidecarResources", &config.defaults.sidecar_resources)];
+    for (path, resources) in amounts {
+        for problem in resources.disorder() {
+            problems.add(node, path, problem);
+        }
     }
 }
 
@@ -119,8 +122,14 @@ fn features(fields: &mut Fields<'_>, problems: &mut Problems) -> Features {
 }
 
 fn defaults(fields: &mut Fields<'_>, problems: &mut Problems) -> Defaults {
-    let built_in = built_in_resources();
-    let resources_path = fields.path("agentResources");
+    let mut amounts = |key, built_in: Resources| {
+        let path = fields.path(key);
+        match fields.take(key) {
+            Some(node) => resources(node, &path, problems).over(&built_in),
+            None => built_in,
+        }
+    };
+    let (agent_resources, sidecar_resources) = (amounts("agentResources", built_in("500m")), amounts("sidecarResources", built_in("100m")));
     Defaults {
         identity: fields.parse("identity", problems).unwrap_or(IdentityKind::Workload),
         client_id: fields.parse("clientId", problems),
@@ -130,10 +139,8 @@ fn defaults(fields: &mut Fields<'_>, problems: &mut Problems) -> Defaults {
         file_mode: fields.parse("fileMode", problems),
         deadline: fields.parse::<Deadline>("deadline", problems).map_or(Span::seconds(120), |deadline| deadline.0),
         refresh: fields.parse("refresh", problems).unwrap_or(Refresh::Off),
-        agent_resources: match fields.take("agentResources") {
-            Some(node) => resources(node, &resources_path, problems).over(&built_in),
-            None => built_in,
-        },
+        agent_resources,
+        sidecar_resources,
     }
 }
 
@@ -142,11 +149,11 @@ fn default_mount_path() -> AbsolutePath {
     "/keyvault".parse().expect("/keyvault is an absolute path")
 }
 
-fn built_in_resources() -> Resources {
+fn built_in(cpu_limit: &str) -> Resources {
     let quantity = |text: &str| text.parse().ok();
     Resources {
         requests: Amounts { cpu: quantity("10m"), memory: quantity("16Mi"), ephemeral_storage: None },
-        limits: Amounts { cpu: quantity("500m"), memory: quantity("32Mi"), ephemeral_storage: None },
+        limits: Amounts { cpu: quantity(cpu_limit), memory: quantity("32Mi"), ephemeral_storage: None },
     }
 }
 
@@ -228,6 +235,18 @@ impl Resources {
 }
 
 impl Amounts {
+    /// Lowers each amount that is more than that of `most`.
+    pub(crate) fn lower_to(&mut self, most: &Amounts) {
+        let pairs = [(&mut self.cpu, &most.cpu), (&mut self.memory, &most.memory), (&mut self.ephemeral_storage, &most.ephemeral_storage)];
+        for (amount, most) in pairs {
+            if let (Some(amount), Some(most)) = (amount, most)
+                && *amount > *most
+            {
+                amount.clone_from(most);
+            }
+        }
+    }
+
     fn over(&self, base: &Amounts) -> Amounts {
         let pick = |own: &Option<_>, base: &Option<_>| own.clone().or_else(|| base.clone());
         Amounts {

@@ -64,7 +64,22 @@ impl FromStr for Deadline {
 }
 
 /// Where a mount would hide what containers need, or be hidden itself.
-const PROTECTED: [&str; 9] = ["/etc", "/usr", "/bin", "/lib", "/dev", "/proc", "/sys", "/var/run/secrets", "/keyvault-injector"];
+const PROTECTED: [&str; 14] = [
+    "/etc",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/run/secrets",
+    "/var/run/secrets",
+    "/keyvault-injector",
+];
 
 /// A path that files may be mounted at.
 pub(crate) struct MountPath(pub(crate) AbsolutePath);
@@ -79,7 +94,7 @@ impl FromStr for MountPath {
             return Err(NameError::new(
                 "a mount path",
                 text,
-                "neither / nor in or above /etc, /usr, /bin, /lib, /dev, /proc, /sys or /var/run/secrets",
+                "neither / nor in or above /etc, /usr, /bin, /sbin, /lib, /lib32, /lib64, /libx32, /dev, /proc, /sys, /run/secrets, /var/run/secrets or /keyvault-injector",
             ));
         }
         Ok(MountPath(path))
@@ -188,6 +203,29 @@ impl FromStr for PullPolicy {
             .find(|known| *known == text)
             .map(PullPolicy)
             .ok_or_else(|| NameError::new("an image pull policy", text, "Always, IfNotPresent or Never"))
+    }
+}
+
+/// What stands before an image's name in a mirror, without the slash between them.
+pub(super) struct ImagePrefix(pub(super) String);
+
+impl FromStr for ImagePrefix {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<ImagePrefix, NameError> {
+        let prefix = text.strip_suffix('/').unwrap_or(text);
+        let mut parts = prefix.split('/');
+        let is_host = |host: &str| host == "localhost" || host.contains(['.', ':']);
+        let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+        let is_registry = parts.next().is_some_and(|host| is_host(host) && format!("https://{host}").parse::<VaultUrl>().is_ok());
+        if is_registry && parts.all(is_part) {
+            return Ok(ImagePrefix(prefix.to_owned()));
+        }
+        Err(NameError::new(
+            "the prefix of a mirror",
+            text,
+            "a registry and perhaps a path, such as mirror.example:5000/proxy: no https://, tag or digest",
+        ))
     }
 }
 

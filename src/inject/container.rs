@@ -15,19 +15,31 @@ use crate::pod::PodView;
 
 /// The containers that stand before all others: one that fetches and ends, or the sidecar, which gates the next ones by its startup probe.
 /// Where a pod is to end, a failing sidecar would leave it waiting for ever: there both, and the sidecar takes over what the first has fetched.
-pub(super) fn agents(pod: &PodView<'_>, frame: &Frame<'_>) -> Vec<Value> {
-    let fetches = frame.settings.refresh.is_none() || is_to_end(pod);
-    let agent = fetches.then(|| agent(frame, AGENT, "fetch"));
-    agent.into_iter().chain(frame.settings.refresh.map(|_| sidecar(frame))).collect()
+pub(super) fn roles(pod: &PodView<'_>, settings: &Settings) -> &'static [Role] {
+    let ends = pod.spec.restart_policy.as_ref().is_some_and(|policy| policy.as_str() != "Always");
+    match (settings.refresh, ends) {
+        (None, _) => &[Role::Fetch],
+        (Some(_), true) => &[Role::Fetch, Role::Sidecar],
+        (Some(_), false) => &[Role::Sidecar],
+    }
 }
 
-/// How many [`agents`] there are.
-pub(super) fn count(pod: &PodView<'_>, settings: &Settings) -> usize {
-    if settings.refresh.is_some() && is_to_end(pod) { 2 } else { 1 }
+/// What one of our containers is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Fetches and ends.
+    Fetch,
+    /// Refreshes for as long as the pod runs.
+    Sidecar,
 }
 
-fn is_to_end(pod: &PodView<'_>) -> bool {
-    pod.spec.restart_policy.as_ref().is_some_and(|policy| policy.as_str() != "Always")
+/// The containers of these roles.
+pub(super) fn agents(frame: &Frame<'_>) -> Vec<Value> {
+    let container = |(role, resources): &(Role, Resources)| match role {
+        Role::Fetch => agent(frame, AGENT, "fetch", resources),
+        Role::Sidecar => sidecar(frame, resources),
+    };
+    frame.agents.iter().map(container).collect()
 }
 
 /// What our containers and volumes are made of.
@@ -35,7 +47,7 @@ pub(super) struct Frame<'a> {
     pub(super) plan: &'a Planned,
     pub(super) views: &'a Views<'a>,
     pub(super) settings: &'a Settings,
-    pub(super) resources: &'a Resources,
+    pub(super) agents: &'a [(Role, Resources)],
     /// Whether a container is wrapped.
     pub(super) wraps: bool,
     pub(super) config: &'a Config,
@@ -48,12 +60,15 @@ impl Frame<'_> {
     }
 }
 
-fn sidecar(frame: &Frame<'_>) -> Value {
-    let mut container = agent(frame, REFRESHER, "watch");
+fn sidecar(frame: &Frame<'_>, resources: &Resources) -> Value {
+    let mut container = agent(frame, REFRESHER, "watch", resources);
     container["restartPolicy"] = json!("Always");
-    // The first fetch ends by its own deadline; the probe only has to outlive it.
-    let threshold = frame.settings.deadline.get().as_secs() + PROBE_RESERVE;
-    container["startupProbe"] = json!({ "exec": { "command": [PROGRAM, "started"] }, "periodSeconds": 1, "failureThreshold": threshold });
+    // A container that has fetched before leaves nothing to wait for.
+    if frame.agents.iter().all(|(role, _)| *role == Role::Sidecar) {
+        // The first fetch ends by its own deadline; the probe only has to outlive it.
+        let threshold = frame.settings.deadline.get().as_secs() + PROBE_RESERVE;
+        container["startupProbe"] = json!({ "exec": { "command": [PROGRAM, "started"] }, "periodSeconds": 1, "failureThreshold": threshold });
+    }
     if let Some(port) = frame.settings.metrics_port {
         container["ports"] = json!([{ "name": "kv-metrics", "containerPort": port, "protocol": "TCP" }]);
     }
@@ -65,8 +80,8 @@ const PROGRAM: &str = "/keyvault-agent";
 /// Seconds beyond the deadline.
 const PROBE_RESERVE: u64 = 30;
 
-fn agent(frame: &Frame<'_>, name: &str, command: &str) -> Value {
-    let Frame { plan, resources, config, .. } = frame;
+fn agent(frame: &Frame<'_>, name: &str, command: &str, resources: &Resources) -> Value {
+    let Frame { plan, config, .. } = frame;
     let mut container = json!({ "name": name, "image": config.agent.image });
     if let Some(policy) = &config.agent.image_pull_policy {
         container["imagePullPolicy"] = json!(policy);

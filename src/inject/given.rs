@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use super::consumers::{Consumer, Family, containers};
 use super::delivery::command;
 use super::findings::Findings;
+use super::mounts;
 use super::reserved::PROGRAM_VOLUME;
 use super::settings::Settings;
 use super::views::{View, Views};
-use super::wrap::{ENVIRONMENT_DIRECTORY, PROGRAM_DIRECTORY};
+use super::wrap::{DIRECTORY, ENVIRONMENT_DIRECTORY, PROGRAM_DIRECTORY};
 use crate::annotations::Key;
 use crate::names::AbsolutePath;
 use crate::plan::{EXEC_VARIABLE, ExecPlan, OnChange, RestartPolicy};
@@ -56,7 +57,9 @@ impl FileVariable {
 
 /// Every container but ours, in the order of [`containers`], those that are given nothing among them.
 pub(super) fn given<'p>(pod: &'p PodView<'p>, settings: &Settings, views: &Views<'_>, findings: &mut Findings) -> Vec<Given<'p>> {
-    containers(pod).map(|consumer| of(pod, consumer, settings, views, findings)).collect()
+    let given: Vec<_> = containers(pod).map(|consumer| of(pod, consumer, settings, views, findings)).collect();
+    given.iter().for_each(|given| check_mounts(pod, given, settings, findings));
+    given
 }
 
 fn of<'p>(pod: &'p PodView<'p>, consumer: Consumer<'p>, settings: &Settings, views: &Views<'_>, findings: &mut Findings) -> Given<'p> {
@@ -111,6 +114,17 @@ fn of<'p>(pod: &'p PodView<'p>, consumer: Consumer<'p>, settings: &Settings, vie
         given.wrapper = Some(Wrapper { variable, supervises: reaction.is_some() });
     }
     given
+}
+
+/// Refuses mounts of the container that are in the way of ours.
+fn check_mounts(pod: &PodView<'_>, given: &Given<'_>, settings: &Settings, findings: &mut Findings) {
+    let path = settings.mount_path.as_str();
+    if given.mounts.iter().any(|mount| mount["mountPath"] == path) {
+        mounts::check(pod, &given.consumer, path, &format!("set {} to a free path", Key::MountPath.annotation()), findings);
+    }
+    if given.wrapper.is_some() {
+        mounts::check(pod, &given.consumer, DIRECTORY, "that place belongs to keyvault-injector; mount it elsewhere", findings);
+    }
 }
 
 fn variables(view: &View<'_>, settings: &Settings) -> Vec<FileVariable> {

@@ -1,169 +1,306 @@
-//! An entry of ours as it stands, brought to what we set: our fields hold, fields that others added are kept.
+//! An entry of ours as it stands in a pod, brought to what it should be. It is ours alone: all that stays of what others wrote is what the API
+//! server and its admission plugins write into every pod, and would write, or insist on, again.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::reserved::is_our_volume;
+use super::consumers::containers;
+use super::image::{default_pull_policy, is_desired};
+use crate::config::AgentConfig;
+use crate::plan::{PLAN_VARIABLE, Plan};
+use crate::pod::{PodView, Text};
 use crate::quantity::Quantity;
 
-/// `there` with every field of `wanted`.
-pub(super) fn merge(there: &Value, wanted: &Value) -> Value {
-    field("", there, wanted)
+/// What decides which of others' fields stay.
+#[derive(Clone, Copy)]
+pub(super) struct Admission<'a> {
+    agent: &'a AgentConfig,
+    /// Whether all of the pod's own images are pulled always: the AlwaysPullImages admission sees to that, and refuses a pod where ours is not.
+    pulls_always: bool,
 }
 
-/// Fields that nobody adds to an init container of others but to change what it does, where they are not ours: `restartPolicy: Always` would start the app before
-/// its secrets are there, `args` would make the agent refuse its own command line.
-const NEVER_KEPT: [&str; 5] = ["args", "restartPolicy", "restartPolicyRules", "lifecycle", "startupProbe"];
+impl<'a> Admission<'a> {
+    pub(super) fn new(pod: &PodView<'_>, agent: &'a AgentConfig) -> Admission<'a> {
+        let pulls_always = containers(pod).all(|consumer| consumer.container.image_pull_policy.as_ref().map(Text::as_str) == Some("Always"));
+        Admission { agent, pulls_always }
+    }
 
-/// As [`merge`], for the agent: an amount that we leave out on purpose would bind the whole pod, whoever wrote it. Only a request of ephemeral
-/// storage binds nobody; a LimitRange adds it, and refuses the pod where it was taken away.
-pub(super) fn merge_agent(there: &Value, wanted: &Value) -> Value {
-    let mut merged = merge(there, wanted);
-    if let Some(fields) = merged.as_object_mut() {
-        fields.retain(|name, _| !NEVER_KEPT.contains(&name.as_str()) || !wanted[name.as_str()].is_null());
-        // No API server sends amounts that are no map, and none takes them.
-        if fields.get("resources").is_some_and(|amounts| !amounts.is_object()) {
-            fields.shift_remove("resources");
+    /// Our container.
+    pub(super) fn container(self, current: &Value, desired: &Value) -> Value {
+        let same_plan = has_same_plan(current, desired);
+        let mut desired = desired.clone();
+        if let Some(image) = current["image"].as_str().filter(|image| is_desired(image, same_plan, self.agent)) {
+            desired["image"] = json!(image);
+        }
+        self.pull_policy("imagePullPolicy", "image", current, &mut desired);
+        keep_platform_user(current, &mut desired, same_plan);
+        keep_storage_request(current, &mut desired);
+        let mounts = current["volumeMounts"].as_array().into_iter().flatten().filter(|mount| is_api_token(mount)).take(1).cloned();
+        if let Some(list) = desired["volumeMounts"].as_array_mut() {
+            list.extend(mounts);
+        }
+        settled(current, &desired)
+    }
+
+    /// A volume of ours.
+    pub(super) fn volume(self, current: &Value, desired: &Value) -> Value {
+        let mut desired = desired.clone();
+        if desired["image"].is_object() {
+            self.pull_policy("pullPolicy", "reference", &current["image"], &mut desired["image"]);
+        }
+        settled(current, &desired)
+    }
+
+    fn pull_policy(self, field: &str, image: &str, current: &Value, desired: &mut Value) {
+        let default = desired[image].as_str().map(default_pull_policy);
+        match current[field].as_str() {
+            Some("Always") if self.pulls_always => desired[field] = json!("Always"),
+            Some(policy) if desired[field].is_null() && default == Some(policy) => desired[field] = json!(policy),
+            _ => {}
         }
     }
-    for side in ["requests", "limits"] {
-        let Some(amounts) = merged.get_mut("resources").and_then(|sides| sides.get_mut(side)).and_then(Value::as_object_mut) else { continue };
-        let before = amounts.len();
-        let binds = |name: &str| matches!((side, name), (_, "cpu" | "memory") | ("limits", "ephemeral-storage"));
-        amounts.retain(|name, _| !binds(name) || !wanted["resources"][side][name].is_null());
-        if amounts.is_empty() && before > 0 {
-            merged["resources"].as_object_mut().and_then(|sides| sides.shift_remove(side));
+}
+
+fn plan(container: &Value) -> Option<&str> {
+    container["env"].as_array()?.iter().find(|variable| variable["name"] == PLAN_VARIABLE)?["value"].as_str()
+}
+
+/// Whether the plans are the same but for what follows from the number of containers, which another webhook may change between two passes.
+fn has_same_plan(current: &Value, desired: &Value) -> bool {
+    let without_share = |text: &str| {
+        let mut plan = Plan::from_json(text).ok()?;
+        plan.termination_message_bytes = None;
+        Some(plan)
+    };
+    let (Some(current), Some(desired)) = (plan(current), plan(desired)) else { return false };
+    current == desired || without_share(current).is_some_and(|plan| Some(plan) == without_share(desired))
+}
+
+/// OpenShift gives a UID to every container that has none, and refuses a pod where it was taken away.
+fn keep_platform_user(current: &Value, desired: &mut Value, same_plan: bool) {
+    let user = &current["securityContext"]["runAsUser"];
+    if same_plan && desired["securityContext"]["runAsUser"].is_null() && user.as_i64().is_some_and(|user| user > 0) {
+        desired["securityContext"]["runAsUser"] = user.clone();
+    }
+}
+
+/// A request of ephemeral storage binds nobody; a LimitRange adds it, and refuses the pod where it was taken away.
+fn keep_storage_request(current: &Value, desired: &mut Value) {
+    const NAME: &str = "ephemeral-storage";
+    let request = &current["resources"]["requests"][NAME];
+    let is_amount = request.as_str().is_some_and(|text| text.parse::<Quantity>().is_ok());
+    if is_amount && [&desired["resources"]["requests"][NAME], &desired["resources"]["limits"][NAME]].iter().all(|amount| amount.is_null()) {
+        for (parent, key) in [("", "resources"), ("/resources", "requests")] {
+            if let Some(parent) = desired.pointer_mut(parent).filter(|parent| parent[key].is_null()) {
+                parent[key] = json!({});
+            }
         }
+        desired["resources"]["requests"][NAME] = request.clone();
     }
-    merged
 }
 
-fn field(name: &str, there: &Value, wanted: &Value) -> Value {
-    match (there, wanted) {
-        (Value::Object(there), Value::Object(wanted)) => Value::Object(object(there, wanted)),
-        (Value::Array(there), Value::Array(wanted)) if matches!(name, "env" | "volumeMounts") => Value::Array(named(there, wanted)),
-        // The API server adds defaults to each.
-        (Value::Array(there), Value::Array(wanted)) if name == "items" && there.len() == wanted.len() => {
-            Value::Array(there.iter().zip(wanted).map(|(there, wanted)| field("", there, wanted)).collect())
+/// The ServiceAccount admission mounts the API server's token into every container.
+fn is_api_token(mount: &Value) -> bool {
+    mount["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"))
+        && mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
+        && mount["readOnly"] == true
+        && mount["subPath"].is_null()
+        && mount["subPathExpr"].is_null()
+}
+
+/// `desired`, in the spelling of `current` and with the defaults that the API server wrote into it.
+pub(super) fn settled(current: &Value, desired: &Value) -> Value {
+    field("", current, desired)
+}
+
+fn field(name: &str, current: &Value, desired: &Value) -> Value {
+    match (current, desired) {
+        (Value::Object(_), Value::Object(_)) if name == "capabilities" && drops_as_much(current, desired) => current.clone(),
+        (Value::Object(current), Value::Object(desired)) => Value::Object(object(current, desired)),
+        (Value::Array(current), Value::Array(desired)) if current.len() == desired.len() => {
+            current.iter().zip(desired).map(|(current, desired)| settled(current, desired)).collect()
         }
-        (Value::String(there), Value::String(wanted)) if is_same(name, there, wanted) => Value::String(there.clone()),
-        _ => wanted.clone(),
+        (Value::String(current), Value::String(desired)) if is_same(name, current, desired) => Value::String(current.clone()),
+        _ => desired.clone(),
     }
 }
 
-fn object(there: &Map<String, Value>, wanted: &Map<String, Value>) -> Map<String, Value> {
-    let mut merged = there.clone();
-    for (name, wanted) in wanted {
-        let value = there.get(name).map_or_else(|| wanted.clone(), |there| field(name, there, wanted));
-        merged.insert(name.clone(), value);
-    }
-    merged
+fn object(current: &Map<String, Value>, desired: &Map<String, Value>) -> Map<String, Value> {
+    let ours = desired.iter().map(|(name, desired)| {
+        let value = current.get(name).map_or_else(|| desired.clone(), |current| field(name, current, desired));
+        (name.clone(), value)
+    });
+    let defaults = current.iter().filter(|(name, value)| !desired.contains_key(*name) && is_default(name, value, desired));
+    ours.chain(defaults.map(|(name, value)| (name.clone(), value.clone()))).collect()
 }
 
-/// Lists of named entries: ours by name, those of others kept, mounts of volumes that are ours no more dropped.
-fn named(there: &[Value], wanted: &[Value]) -> Vec<Value> {
-    let find = |list: &'_ [Value], entry: &Value| list.iter().position(|other| other["name"] == entry["name"]);
-    let stale = |entry: &Value| entry["name"].as_str().is_some_and(is_our_volume);
-    let mut merged: Vec<Value> = Vec::new();
-    for entry in there {
-        match find(wanted, entry) {
-            Some(index) if find(&merged, entry).is_none() => merged.push(field("", entry, &wanted[index])),
-            Some(_) => {}
-            None if stale(entry) => {}
-            None => merged.push(entry.clone()),
-        }
+/// Whether a field that we do not set is one that the API server sets, and means what its absence means.
+fn is_default(name: &str, value: &Value, desired: &Map<String, Value>) -> bool {
+    match name {
+        "terminationMessagePath" => value == "/dev/termination-log",
+        "resources" => value.as_object().is_some_and(Map::is_empty),
+        "resizePolicy" => value.as_array().is_some_and(|list| list.iter().all(|policy| policy["restartPolicy"] == "NotRequired")),
+        "privileged" => value == false,
+        "procMount" => value == "Default",
+        "timeoutSeconds" | "successThreshold" => value == 1,
+        // On the host's network a port is one of the host.
+        "hostPort" => desired.get("containerPort") == Some(value),
+        "defaultMode" => value == 420,
+        "apiVersion" => value == "v1",
+        "recursiveReadOnly" => value == "Disabled",
+        "mountPropagation" => value == "None",
+        _ => false,
     }
-    let missing: Vec<Value> = wanted.iter().filter(|entry| find(&merged, entry).is_none()).cloned().collect();
-    merged.extend(missing);
-    merged
 }
 
-/// Spellings that mean the same: Kubernetes rewrites quantities, mirrors rewrite registries.
-fn is_same(name: &str, there: &str, wanted: &str) -> bool {
+/// Platforms drop capabilities by name, too.
+fn drops_as_much(current: &Value, desired: &Value) -> bool {
+    let drops = |capabilities: &Value| capabilities["drop"].as_array().cloned().unwrap_or_default();
+    let current_drops = drops(current);
+    current.as_object().is_some_and(|fields| fields.len() == 1)
+        && drops(desired).iter().all(|name| current_drops.contains(name))
+        && current_drops.iter().all(Value::is_string)
+}
+
+/// Kubernetes rewrites quantities.
+fn is_same(name: &str, current: &str, desired: &str) -> bool {
     match name {
         "cpu" | "memory" | "ephemeral-storage" | "sizeLimit" => {
-            matches!((there.parse::<Quantity>(), wanted.parse::<Quantity>()), (Ok(there), Ok(wanted)) if there == wanted)
+            matches!((current.parse::<Quantity>(), desired.parse::<Quantity>()), (Ok(current), Ok(desired)) if current == desired)
         }
-        "image" => is_mirrored(there, wanted),
-        // The AlwaysPullImages admission sets this on every container and refuses a pod where it was set back.
-        "imagePullPolicy" => there == wanted || there == "Always",
-        _ => there == wanted,
-    }
-}
-
-/// Whether `there` is `wanted` under another registry or path, perhaps pinned by digest: what image-rewriting webhooks do between two passes.
-pub(super) fn is_mirrored(there: &str, wanted: &str) -> bool {
-    let (there, wanted) = (ImageName::of(there), ImageName::of(wanted));
-    let digest = wanted.digest.is_none() || there.digest == wanted.digest;
-    let tag = there.tag == wanted.tag || (there.tag.is_none() && there.digest.is_some());
-    there.name == wanted.name && digest && tag
-}
-
-/// The last component of an image reference.
-struct ImageName<'a> {
-    name: &'a str,
-    tag: Option<&'a str>,
-    digest: Option<&'a str>,
-}
-
-impl ImageName<'_> {
-    fn of(reference: &str) -> ImageName<'_> {
-        let (rest, digest) = match reference.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest)),
-            None => (reference, None),
-        };
-        let last = rest.rsplit('/').next().unwrap_or(rest);
-        match last.split_once(':') {
-            Some((name, tag)) => ImageName { name, tag: Some(tag), digest },
-            None => ImageName { name: last, tag: None, digest },
-        }
+        _ => current == desired,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::config::Config;
+
+    fn admission(config: &Config, pulls_always: bool) -> Admission<'_> {
+        Admission { agent: &config.agent, pulls_always }
+    }
+
+    fn desired() -> Value {
+        json!({"name": "keyvault-agent", "image": "keyvault-injector:x", "command": ["/keyvault-agent", "fetch"],
+            "env": [{"name": "KEYVAULT_AGENT_PLAN", "value": "{}"}],
+            "securityContext": {"runAsNonRoot": true, "capabilities": {"drop": ["ALL"]}},
+            "resources": {"limits": {"memory": "1024Mi", "cpu": "1"}},
+            "volumeMounts": [{"name": "keyvault-files", "mountPath": "/f"}]})
+    }
+
+    /// `desired` with the value at this place.
+    fn with(place: &str, value: Value) -> Value {
+        let mut container = desired();
+        let (parent, name) = place.rsplit_once('/').unwrap();
+        container.pointer_mut(parent).unwrap()[name] = value;
+        container
+    }
 
     #[test]
-    fn a_mirrored_image_is_still_ours_and_another_is_not() {
-        let ours = "registry.example/keyvault-injector:0.1.0";
-        for (image, expected) in [
-            ("mirror.example:5000/registry.example/keyvault-injector:0.1.0", true),
-            ("registry.example/keyvault-injector@sha256:abc", true),
-            ("registry.example/keyvault-injector:0.1.0@sha256:abc", true),
-            ("registry.example/keyvault-injector:0.0.9", false),
-            ("registry.example/keyvault-injector", false),
-            ("evil.example/agent:0.1.0", false),
+    fn what_the_api_server_and_its_plugins_write_is_kept() {
+        let token = json!({"name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true});
+        let config = Config::default();
+        for current in [
+            desired(),
+            with("/terminationMessagePath", json!("/dev/termination-log")),
+            with("/resources/limits", json!({"memory": "1Gi", "cpu": "1000m"})),
+            with("/resources/requests", json!({"ephemeral-storage": "1Gi"})),
+            with("/resizePolicy", json!([{"resourceName": "cpu", "restartPolicy": "NotRequired"}])),
+            with("/securityContext/privileged", json!(false)),
+            with("/securityContext/procMount", json!("Default")),
+            with("/securityContext/runAsUser", json!(1_000_680_000)),
+            with("/securityContext/capabilities", json!({"drop": ["KILL", "ALL"]})),
+            with("/volumeMounts", json!([{"name": "keyvault-files", "mountPath": "/f"}, token])),
         ] {
-            assert_eq!(is_mirrored(image, ours), expected, "{image}");
+            assert_eq!(admission(&config, false).container(&current, &desired()), current);
         }
-        assert!(!is_mirrored("registry.example/keyvault-injector:0.1.0", "registry.example/keyvault-injector:0.1.0@sha256:abc"));
     }
 
     #[test]
-    fn what_would_change_the_agents_doing_is_not_kept() {
-        let there = json!({"name": "x", "args": ["--help"], "restartPolicy": "Always", "terminationMessagePath": "/dev/termination-log"});
-        assert_eq!(merge_agent(&there, &json!({"name": "x"})), json!({"name": "x", "terminationMessagePath": "/dev/termination-log"}));
+    fn what_nobody_has_reason_to_write_is_taken_away() {
+        let config = Config::default();
+        let mount = |extra: Value| {
+            let mut mount = json!({"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true});
+            mount.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            json!([{"name": "keyvault-files", "mountPath": "/f"}, mount])
+        };
+        for current in [
+            with("/image", json!("evil.example/keyvault-injector:x")),
+            with("/imagePullPolicy", json!("Never")),
+            with("/command", json!(["/keyvault-agent", "fetch", "--evil"])),
+            with("/args", json!(["--help"])),
+            with("/workingDir", json!("/tmp")),
+            with("/envFrom", json!([{"configMapRef": {"name": "x"}}])),
+            with("/env", json!([{"name": "KEYVAULT_AGENT_PLAN", "value": "{}"}, {"name": "HTTPS_PROXY", "value": "http://evil.example"}])),
+            with("/env", json!([{"name": "KEYVAULT_AGENT_PLAN", "value": "{}", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}])),
+            with("/ports", json!([{"containerPort": 80}])),
+            with("/tty", json!(true)),
+            with("/stdin", json!(true)),
+            with("/stdinOnce", json!(true)),
+            with("/livenessProbe", json!({"exec": {"command": ["/keyvault-agent"]}})),
+            with("/readinessProbe", json!({"httpGet": {"port": 1}})),
+            with("/startupProbe", json!({"exec": {"command": ["x"]}})),
+            with("/lifecycle", json!({"postStart": {"exec": {"command": ["x"]}}})),
+            with("/restartPolicy", json!("Always")),
+            with("/restartPolicyRules", json!([])),
+            with("/volumeDevices", json!([{"name": "x", "devicePath": "/dev/x"}])),
+            with("/terminationMessagePath", json!("/keyvault/files/x")),
+            with("/futureField", json!({})),
+            with("/resizePolicy", json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}])),
+            with("/resources", json!([null])),
+            with("/resources/limits", json!({"memory": "1Gi", "cpu": "1", "example.com/gpu": "1"})),
+            with("/resources/limits", json!({"memory": "1Gi", "cpu": "2"})),
+            with("/resources/requests", json!({"ephemeral-storage": "all"})),
+            with("/resources/claims", json!([{"name": "x"}])),
+            with("/securityContext/privileged", json!(true)),
+            with("/securityContext/procMount", json!("Unmasked")),
+            with("/securityContext/runAsGroup", json!(0)),
+            with("/securityContext/runAsUser", json!(0)),
+            with("/securityContext/seLinuxOptions", json!({"type": "spc_t"})),
+            with("/securityContext/capabilities", json!({"drop": ["ALL"], "add": ["SYS_ADMIN"]})),
+            with("/securityContext/capabilities", json!({"drop": ["KILL"]})),
+            with("/volumeMounts", json!([{"name": "keyvault-files", "mountPath": "/f"}, {"name": "etc", "mountPath": "/etc"}])),
+            with("/volumeMounts", json!([{"name": "keyvault-files", "mountPath": "/f", "subPath": "x"}])),
+            with("/volumeMounts", mount(json!({"subPath": "x"}))),
+            with("/volumeMounts", mount(json!({"readOnly": false}))),
+            with("/volumeMounts", mount(json!({"mountPath": "/etc"}))),
+        ] {
+            assert_eq!(admission(&config, false).container(&current, &desired()), desired(), "{current}");
+        }
     }
 
     #[test]
-    fn amounts_that_are_no_map_are_taken_away() {
-        assert_eq!(merge_agent(&json!({"name": "x", "resources": [null]}), &json!({"name": "x"})), json!({"name": "x"}));
+    fn a_uid_stays_only_where_the_plan_is_the_same() {
+        let mut current = with("/securityContext/runAsUser", json!(1000));
+        current["env"][0]["value"] = json!("of another configuration");
+        assert_eq!(admission(&Config::default(), false).container(&current, &desired()), desired());
     }
 
     #[test]
-    fn what_others_added_is_kept_and_what_is_ours_holds() {
-        let there = json!({"name": "x", "securityContext": {"privileged": false, "runAsNonRoot": false}, "resources": {"limits": {"memory": "1Gi", "cpu": "500m"}},
-            "env": [{"name": "HTTP_PROXY", "value": "p"}, {"name": "PLAN", "value": "old"}],
-            "volumeMounts": [{"name": "keyvault-files-2", "mountPath": "/old"}, {"name": "kube-api-access", "mountPath": "/sa"}]});
-        let wanted = json!({"name": "x", "securityContext": {"runAsNonRoot": true}, "resources": {"limits": {"memory": "1024Mi", "cpu": "1"}},
-            "env": [{"name": "PLAN", "value": "new"}], "volumeMounts": [{"name": "keyvault-files", "mountPath": "/f"}]});
-        assert_eq!(
-            merge(&there, &wanted),
-            json!({"name": "x", "securityContext": {"privileged": false, "runAsNonRoot": true}, "resources": {"limits": {"memory": "1Gi", "cpu": "1"}},
-                "env": [{"name": "HTTP_PROXY", "value": "p"}, {"name": "PLAN", "value": "new"}],
-                "volumeMounts": [{"name": "kube-api-access", "mountPath": "/sa"}, {"name": "keyvault-files", "mountPath": "/f"}]})
-        );
+    fn always_stays_where_every_container_pulls_always() {
+        let config = Config::default();
+        let current = with("/imagePullPolicy", json!("Always"));
+        for wanted in [desired(), with("/imagePullPolicy", json!("Never"))] {
+            assert_eq!(admission(&config, true).container(&current, &wanted), current);
+            assert_eq!(admission(&config, false).container(&current, &wanted), wanted);
+        }
+    }
+
+    #[test]
+    fn a_volume_has_one_source() {
+        let config = Config::default();
+        let memory = json!({"name": "keyvault-program", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}});
+        let image = json!({"name": "keyvault-program", "image": {"reference": "keyvault-injector:x"}});
+        assert_eq!(admission(&config, false).volume(&memory, &image), image);
+        assert_eq!(admission(&config, false).volume(&image, &memory), memory);
+        let stored = json!({"name": "keyvault-program", "image": {"reference": "keyvault-injector:x", "pullPolicy": "IfNotPresent"}});
+        assert_eq!(admission(&config, false).volume(&stored, &image), stored);
+        let token = |mode: Option<i32>| {
+            let mut projected = json!({"sources": [{"serviceAccountToken": {"path": "token"}}]});
+            projected.as_object_mut().unwrap().extend(mode.map(|mode| ("defaultMode".to_owned(), json!(mode))));
+            json!({"name": "keyvault-token", "projected": projected})
+        };
+        assert_eq!(admission(&config, false).volume(&token(Some(420)), &token(None)), token(Some(420)));
+        assert_eq!(admission(&config, false).volume(&token(Some(511)), &token(None)), token(None));
     }
 }

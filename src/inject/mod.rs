@@ -12,7 +12,9 @@ mod delivery;
 mod findings;
 mod given;
 mod identity;
+mod image;
 mod merge;
+mod mounts;
 mod ours;
 mod patch;
 mod planning;
@@ -30,6 +32,7 @@ use crate::config::Config;
 use crate::pod::PodView;
 use container::Frame;
 use findings::Findings;
+use merge::Admission;
 use planning::Planning;
 pub use reserved::{AGENT, REFRESHER};
 use sources::Sources;
@@ -69,6 +72,8 @@ pub struct Injection {
     pub namespace_problems: Vec<String>,
     /// What policy would have denied, had its mode been `enforce`: a counter.
     pub policy_findings: usize,
+    /// Whether the pod came with something under our names that is not what it is given: of another version or configuration, or forged.
+    pub replaced: bool,
 }
 
 /// Why a patch is what it is.
@@ -163,14 +168,14 @@ fn asked(
 ) -> Result<Injection, Denial> {
     let settings = settings::read(sources, config, &mut findings);
     let identity = identity::resolve(pod, sources, account, config, &mut findings);
-    let ours = ours::find(pod, &mut findings);
+    let ours = ours::find(pod, &config.agent, &mut findings);
     let views = views::arrange(pod, &settings, config, &mut findings);
     let given = given::given(pod, &settings, &views, &mut findings);
     let wraps = given.iter().any(|given| given.wrapper.is_some());
     let copies = wraps && !config.features.image_volumes;
-    let containers = consumers::containers(pod).count() + container::count(pod, &settings);
+    let containers = consumers::containers(pod).count() + container::roles(pod, &settings).len();
     let plan = planning::plan(&Planning { settings: &settings, views: &views, config, copies, containers }, identity, &mut findings);
-    let resources = resources::of_agent(pod, &settings, &views, copies, &mut findings);
+    let agents = resources::of_agents(pod, &settings, &views, copies, &mut findings);
     let plan = match (findings.deny(), plan) {
         (Some(denial), _) => return Err(denial),
         (None, Some(plan)) => plan,
@@ -181,13 +186,19 @@ fn asked(
             });
         }
     };
-    provenance::judge(pod, &ours, &plan, config, &mut findings);
-    let frame = Frame { plan: &plan, views: &views, settings: &settings, resources: &resources, wraps, config };
-    let wanted = patch::Wanted { agents: container::agents(pod, &frame), volumes: container::volumes(&frame), given: &given };
+    provenance::judge(pod, &ours, &config.agent, &mut findings);
+    let frame = Frame { plan: &plan, views: &views, settings: &settings, agents: &agents, wraps, config };
+    let wanted = patch::Wanted {
+        agents: container::agents(&frame),
+        volumes: container::volumes(&frame),
+        given: &given,
+        admission: Admission::new(pod, &config.agent),
+    };
     let mut operations = patch::difference(pod, &ours, &wanted);
     patch::bind(pod, plan.binding.as_ref(), &mut operations);
     patch::annotate(pod, &plan.status, &findings.warnings, &mut operations);
     Ok(Injection {
+        replaced: operations.replaces(),
         outcome: if operations.is_empty() { Outcome::Unchanged } else { Outcome::Injected },
         patch: operations.into_patch(),
         warnings: findings.warnings,
@@ -198,7 +209,15 @@ fn asked(
 }
 
 fn untouched(outcome: Outcome, warnings: Vec<String>) -> Injection {
-    Injection { patch: json_patch::Patch(Vec::new()), outcome, warnings, audit: Vec::new(), namespace_problems: Vec::new(), policy_findings: 0 }
+    Injection {
+        patch: json_patch::Patch(Vec::new()),
+        outcome,
+        warnings,
+        audit: Vec::new(),
+        namespace_problems: Vec::new(),
+        policy_findings: 0,
+        replaced: false,
+    }
 }
 
 /// Known keys that ask for nothing are most likely an oversight, `inject: "true"` among them.

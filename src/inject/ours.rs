@@ -4,8 +4,10 @@ use serde_json::Value;
 
 use super::consumers::{Place, containers};
 use super::findings::Findings;
+use super::image::is_trusted;
 use super::reserved::{POD_VOLUME, PRINCIPAL_VOLUME, PROGRAM_VOLUME, TEMPLATES_VOLUME, TOKEN_VOLUME, is_our_container, is_our_volume, is_view};
 use crate::annotations::Key;
+use crate::config::AgentConfig;
 use crate::plan::PLAN_VARIABLE;
 use crate::pod::{Container, EnvVar, PodView, Raw, VolumeMount};
 
@@ -30,8 +32,8 @@ pub(super) struct OurMount {
 }
 
 /// Finds what is ours. An entry with our name that is not of our shape is somebody else's, and a problem.
-pub(super) fn find(pod: &PodView<'_>, findings: &mut Findings) -> Ours {
-    let mut ours = Ours { agents: agents(pod, findings), ..Ours::default() };
+pub(super) fn find(pod: &PodView<'_>, agent: &AgentConfig, findings: &mut Findings) -> Ours {
+    let mut ours = Ours { agents: agents(pod, agent, findings), ..Ours::default() };
     let injected = !ours.agents.is_empty();
     for (index, volume) in pod.spec.volumes.iter().flatten().enumerate() {
         let name = volume.view.name.as_str();
@@ -77,17 +79,18 @@ fn foreign_variables(container: &Container<'_>, findings: &mut Findings) {
     }
 }
 
-fn agents(pod: &PodView<'_>, findings: &mut Findings) -> Vec<(usize, Value)> {
+fn agents(pod: &PodView<'_>, agent: &AgentConfig, findings: &mut Findings) -> Vec<(usize, Value)> {
     for name in pod.spec.containers.iter().map(|container| container.name.as_str()).filter(|name| is_our_container(name)) {
         findings.problem(format!("the pod has a container {name}, a name that belongs to keyvault-injector: rename the container"));
     }
+    let is_ours = |container: &Value| container["image"].as_str().is_some_and(|image| is_trusted(image, agent)) || is_agent_shape(container);
     let mut agents = Vec::new();
     for (index, container) in pod.spec.init_containers.iter().flatten().enumerate() {
         let name = container.view.name.as_str();
         if !is_our_container(name) {
             continue;
         }
-        match value(container).filter(is_agent_shape) {
+        match value(container).filter(is_ours) {
             Some(value) => agents.push((index, value)),
             None => findings.problem(format!(
                 "the pod has an init container {name} that keyvault-injector did not make: rename it, or remove it if it is left from a copied pod"
@@ -101,7 +104,7 @@ fn value<T>(entry: &Raw<'_, T>) -> Option<Value> {
     serde_json::from_str(entry.raw.get()).ok()
 }
 
-/// Every field that we set whatever the pod (amounts may all be left to the pod); their values are overwritten anyway.
+/// Whoever made the image: every field that we set whatever the pod (amounts may all be left to the pod). Their values are overwritten anyway.
 fn is_agent_shape(container: &Value) -> bool {
     let security = &container["securityContext"];
     let plan = |variable: &Value| variable["name"] == PLAN_VARIABLE && variable["value"].is_string();
@@ -116,18 +119,20 @@ fn is_agent_shape(container: &Value) -> bool {
 }
 
 fn is_volume_shape(name: &str, volume: &Value) -> bool {
-    match name {
-        TOKEN_VOLUME => {
-            let sources = volume["projected"]["sources"].as_array();
-            sources.is_some_and(|sources| sources.len() == 1 && sources[0]["serviceAccountToken"]["path"].is_string())
+    let has_one_source = volume.as_object().is_some_and(|fields| fields.values().filter(|field| !field.is_null()).count() == 2);
+    has_one_source
+        && match name {
+            TOKEN_VOLUME => {
+                let sources = volume["projected"]["sources"].as_array();
+                sources.is_some_and(|sources| sources.len() == 1 && sources[0]["serviceAccountToken"]["path"].is_string())
+            }
+            POD_VOLUME => volume["downwardAPI"]["items"].is_array(),
+            PROGRAM_VOLUME if volume["image"].is_object() => volume["image"]["reference"].is_string(),
+            PRINCIPAL_VOLUME => volume["secret"]["secretName"].is_string() && volume["secret"]["items"].is_array(),
+            // All keys, under their own names.
+            TEMPLATES_VOLUME => volume["configMap"]["name"].is_string() && volume["configMap"]["items"].is_null(),
+            _ => volume["emptyDir"]["medium"] == "Memory" && volume["emptyDir"]["sizeLimit"].is_string(),
         }
-        POD_VOLUME => volume["downwardAPI"]["items"].is_array(),
-        PROGRAM_VOLUME if volume["image"].is_object() => volume["image"]["reference"].is_string(),
-        PRINCIPAL_VOLUME => volume["secret"]["secretName"].is_string() && volume["secret"]["items"].is_array(),
-        // All keys, under their own names.
-        TEMPLATES_VOLUME => volume["configMap"]["name"].is_string() && volume["configMap"]["items"].is_null(),
-        _ => volume["emptyDir"]["medium"] == "Memory" && volume["emptyDir"]["sizeLimit"].is_string(),
-    }
 }
 
 /// What the agent signs in with, what it renders, and what it is told of the pod, is mounted in no container but ours.

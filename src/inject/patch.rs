@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::consumers::{Consumer, Place};
 use super::given::Given;
-use super::merge::{merge, merge_agent};
+use super::merge::{Admission, settled};
 use super::ours::{OurMount, Ours};
 use super::wrap::{unwrapped, wrapped};
 use crate::annotations::Key;
@@ -22,6 +22,7 @@ pub(super) struct Wanted<'a> {
     pub(super) volumes: Vec<Value>,
     /// Every container but ours.
     pub(super) given: &'a [Given<'a>],
+    pub(super) admission: Admission<'a>,
 }
 
 /// The operations that make the pod as it should be, but for its annotations.
@@ -32,34 +33,42 @@ pub(super) fn difference(pod: &PodView<'_>, ours: &Ours, wanted: &Wanted<'_>) ->
         variables::set(given, &mut operations);
         commands(given, &mut operations);
     }
-    volumes(pod, ours, &wanted.volumes, &mut operations);
-    agents(pod, ours, &wanted.agents, &mut operations);
+    volumes(pod, ours, wanted, &mut operations);
+    agents(pod, ours, wanted, &mut operations);
     operations
 }
 
 /// Operations under construction.
 #[derive(Debug, Default)]
-pub(super) struct Operations(Vec<PatchOperation>);
+pub(super) struct Operations {
+    operations: Vec<PatchOperation>,
+    /// Whether something of our name was not what it should be.
+    replaces: bool,
+}
 
 impl Operations {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.operations.is_empty()
+    }
+
+    pub(super) fn replaces(&self) -> bool {
+        self.replaces
     }
 
     pub(super) fn into_patch(self) -> Patch {
-        Patch(self.0)
+        Patch(self.operations)
     }
 
     fn add(&mut self, path: &[&str], value: Value) {
-        self.0.push(PatchOperation::Add(AddOperation { path: pointer(path), value }));
+        self.operations.push(PatchOperation::Add(AddOperation { path: pointer(path), value }));
     }
 
     fn replace(&mut self, path: &[&str], value: Value) {
-        self.0.push(PatchOperation::Replace(ReplaceOperation { path: pointer(path), value }));
+        self.operations.push(PatchOperation::Replace(ReplaceOperation { path: pointer(path), value }));
     }
 
     fn remove(&mut self, path: &[&str]) {
-        self.0.push(PatchOperation::Remove(RemoveOperation { path: pointer(path) }));
+        self.operations.push(PatchOperation::Remove(RemoveOperation { path: pointer(path) }));
     }
 
     /// Adds to the end of a list, which is made where there is none.
@@ -83,21 +92,23 @@ fn pointer(path: &[&str]) -> PointerBuf {
 
 // === volumes ===
 
-fn volumes(pod: &PodView<'_>, ours: &Ours, wanted: &[Value], operations: &mut Operations) {
+fn volumes(pod: &PodView<'_>, ours: &Ours, Wanted { volumes: wanted, admission, .. }: &Wanted<'_>, operations: &mut Operations) {
     let mut missing = Vec::new();
     for volume in wanted {
         match ours.volumes.iter().find(|(_, there)| there["name"] == volume["name"]) {
             None => missing.push(volume.clone()),
             Some((index, there)) => {
-                let merged = merge(there, volume);
-                if merged != *there {
-                    operations.replace(&["spec", "volumes", &index.to_string()], merged);
+                let volume = admission.volume(there, volume);
+                if volume != *there {
+                    operations.replaces = true;
+                    operations.replace(&["spec", "volumes", &index.to_string()], volume);
                 }
             }
         }
     }
     let stale = ours.volumes.iter().rev().filter(|(_, there)| wanted.iter().all(|volume| volume["name"] != there["name"]));
     for (index, _) in stale {
+        operations.replaces = true;
         operations.remove(&["spec", "volumes", &index.to_string()]);
     }
     operations.append(&["spec", "volumes"], pod.spec.volumes.is_some(), missing);
@@ -106,14 +117,19 @@ fn volumes(pod: &PodView<'_>, ours: &Ours, wanted: &[Value], operations: &mut Op
 // === our containers ===
 
 /// Puts ours first. Runs after what changes in other containers, whose paths count the init containers as they came in.
-fn agents(pod: &PodView<'_>, ours: &Ours, wanted: &[Value], operations: &mut Operations) {
+fn agents(pod: &PodView<'_>, ours: &Ours, Wanted { agents: wanted, admission, .. }: &Wanted<'_>, operations: &mut Operations) {
     let position = |index: usize| ["spec".to_owned(), "initContainers".to_owned(), index.to_string()];
-    let stands = |(position, (index, there)): (usize, &(usize, Value))| *index == position && there["name"] == wanted[position]["name"];
-    if ours.agents.len() == wanted.len() && ours.agents.iter().enumerate().all(stands) {
-        for ((index, there), wanted) in ours.agents.iter().zip(wanted) {
-            let merged = merge_agent(there, wanted);
-            if merged != *there {
-                operations.replace(&borrow(&position(*index)), merged);
+    let current = |name: &Value| ours.agents.iter().find(|(_, current)| current["name"] == *name);
+    let settled: Vec<Value> = wanted
+        .iter()
+        .map(|wanted| current(&wanted["name"]).map_or_else(|| wanted.clone(), |(_, current)| admission.container(current, wanted)))
+        .collect();
+    operations.replaces |= ours.agents.iter().any(|(_, current)| !settled.contains(current));
+    let stands = |(position, (index, current)): (usize, &(usize, Value))| *index == position && current["name"] == settled[position]["name"];
+    if ours.agents.len() == settled.len() && ours.agents.iter().enumerate().all(stands) {
+        for ((index, current), settled) in ours.agents.iter().zip(settled) {
+            if settled != *current {
+                operations.replace(&borrow(&position(*index)), settled);
             }
         }
         return;
@@ -121,14 +137,10 @@ fn agents(pod: &PodView<'_>, ours: &Ours, wanted: &[Value], operations: &mut Ope
     for (index, _) in ours.agents.iter().rev() {
         operations.remove(&borrow(&position(*index)));
     }
-    let merged = wanted.iter().map(|wanted| {
-        let there = ours.agents.iter().find(|(_, there)| there["name"] == wanted["name"]);
-        there.map_or_else(|| wanted.clone(), |(_, there)| merge_agent(there, wanted))
-    });
     if pod.spec.init_containers.is_none() {
-        return operations.add(&["spec", "initContainers"], Value::Array(merged.collect()));
+        return operations.add(&["spec", "initContainers"], Value::Array(settled));
     }
-    for (index, container) in merged.enumerate() {
+    for (index, container) in settled.into_iter().enumerate() {
         operations.add(&borrow(&position(index)), container);
     }
 }
@@ -162,12 +174,14 @@ fn mounts(ours: &Ours, wanted: &Wanted<'_>, operations: &mut Operations) {
     for (consumer, mount) in &given {
         let Some(there) = there(consumer, mount) else { continue };
         kept.push(there);
-        let merged = merge(&there.value, mount);
-        if merged != there.value {
-            operations.replace(&borrow(&mount_path(there.place, Some(there.index))), merged);
+        let mount = settled(&there.value, mount);
+        if mount != there.value {
+            operations.replaces = true;
+            operations.replace(&borrow(&mount_path(there.place, Some(there.index))), mount);
         }
     }
     for stale in ours.mounts.iter().rev().filter(|mount| !kept.iter().any(|kept| std::ptr::eq(*kept, *mount))) {
+        operations.replaces = true;
         operations.remove(&borrow(&mount_path(stale.place, Some(stale.index))));
     }
     for given in wanted.given {

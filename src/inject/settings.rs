@@ -25,9 +25,7 @@ pub(super) struct Settings {
     /// Where that mode stands, in words.
     pub(super) file_mode_place: String,
     pub(super) deadline: Span,
-    pub(super) resources: Resources,
-    /// Whether the pod itself says anything of them.
-    pub(super) resources_of_pod: bool,
+    pub(super) resources: AgentResources,
     pub(super) log_level: LogLevel,
     pub(super) env_delivery: EnvDelivery,
     /// `None` where files are fetched once.
@@ -36,6 +34,17 @@ pub(super) struct Settings {
     pub(super) on_change: Option<OnChange>,
     pub(super) spread: Span,
     pub(super) metrics_port: Option<u16>,
+}
+
+/// What our containers ask for and may use, before the pod is looked at.
+#[derive(Debug)]
+pub(super) struct AgentResources {
+    pub(super) fetch: Resources,
+    pub(super) sidecar: Resources,
+    /// Whether the pod itself says anything of them.
+    pub(super) of_pod: bool,
+    /// Whether the pod or its Namespace does.
+    pub(super) of_annotation: bool,
 }
 
 /// A reference, template or ConfigMap of templates with its vaults' addresses settled.
@@ -152,7 +161,6 @@ pub(super) fn read(sources: &Sources<'_>, config: &Config, findings: &mut Findin
         file_mode_place: sources.place(Key::FileMode),
         deadline: sources.get::<Deadline>(Key::Deadline, findings).map_or(defaults.deadline, |deadline| deadline.0),
         resources: resources(sources, config, findings),
-        resources_of_pod: sources.pod.get(Key::AgentResources).is_some(),
         log_level: sources.of_pod(Key::AgentLogLevel, findings).unwrap_or(config.agent.log_level),
         env_delivery: sources.of_pod(Key::EnvDelivery, findings).unwrap_or(EnvDelivery::Auto),
         on_change: on_change(sources, refresh, findings),
@@ -185,9 +193,13 @@ fn on_change(sources: &Sources<'_>, refresh: Option<Span>, findings: &mut Findin
     reaction.0.filter(|_| refresh.is_some())
 }
 
-fn resources(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Resources {
-    let namespace = sources.of_namespace::<Resources>(Key::AgentResources, findings).unwrap_or_default().over(&config.defaults.agent_resources);
-    sources.of_pod::<Resources>(Key::AgentResources, findings).unwrap_or_default().over(&namespace)
+fn resources(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> AgentResources {
+    let namespace = sources.of_namespace::<Resources>(Key::AgentResources, findings);
+    let of_pod = sources.pod.get(Key::AgentResources).is_some();
+    let of_annotation = of_pod || namespace.is_some();
+    let asked = sources.of_pod::<Resources>(Key::AgentResources, findings).unwrap_or_default().over(&namespace.unwrap_or_default());
+    let (fetch, sidecar) = (asked.over(&config.defaults.agent_resources), asked.over(&config.defaults.sidecar_resources));
+    AgentResources { fetch, sidecar, of_pod, of_annotation }
 }
 
 fn containers(sources: &Sources<'_>, findings: &mut Findings) -> Option<Vec<ContainerName>> {

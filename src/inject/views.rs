@@ -5,15 +5,13 @@ use std::collections::{HashMap, HashSet};
 use super::consumers::{Consumer, Family, containers};
 use super::delivery;
 use super::findings::Findings;
-use super::reserved::{environment_volume, files_volume, is_our_volume, numbered};
+use super::reserved::{environment_volume, files_volume, numbered};
 use super::settings::{FileReference, Settings};
 use crate::annotations::Key;
 use crate::config::Config;
 use crate::names::{ContainerName, FileMode};
 use crate::pod::PodView;
 
-/// Below it a wrapped container has the agent's program and the values of its variables.
-const OURS: &str = "/keyvault-injector";
 /// The UID of the agent's image, and of an agent whose pod would run it as root.
 const IMAGE_UID: i64 = 65532;
 
@@ -85,13 +83,8 @@ pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Co
     for view in &mut views {
         view.mode = uids.mode(view);
         check_destinations(view, settings, &mut told, findings);
-        match view.family {
-            Family::Files => {
-                check_modes(view, settings, &uids, findings);
-                check_mount_path(view, settings.mount_path.as_str(), &format!("set {} to a free path", Key::MountPath.annotation()), findings);
-            }
-            Family::Exec => check_mount_path(view, OURS, "that place belongs to keyvault-injector; mount it elsewhere", findings),
-            Family::Environment => {}
+        if view.family == Family::Files {
+            check_modes(view, settings, &uids, findings);
         }
     }
     Views { views, run_as_user: uids.agent }
@@ -183,21 +176,6 @@ fn conflict(view: &View<'_>, settings: &Settings, pair: (usize, usize), what: &s
     let second = if first.key == second.key { second.label.clone() } else { second.place() };
     let name = if view.family == Family::Files { "file" } else { "name" };
     format!("{} and {second} {what} container {container}: give one of them another {name}", first.place())
-}
-
-fn check_mount_path(view: &View<'_>, path: &str, remedy: &str, findings: &mut Findings) {
-    for consumer in &view.consumers {
-        for mount in consumer.container.volume_mounts.iter().flatten().map(|mount| &mount.view).filter(|mount| !is_our_volume(mount.name.as_str())) {
-            let used = mount.mount_path.as_str().trim_end_matches('/');
-            if used == path || used.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) {
-                findings.problem(format!(
-                    "container {} already mounts volume {} at {used}, where the secrets would appear: {remedy}",
-                    consumer.container.name.as_str(),
-                    mount.name.as_str()
-                ));
-            }
-        }
-    }
 }
 
 // === who writes and who can read ===

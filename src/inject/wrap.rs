@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::pod::Text;
 
+/// Where a wrapped container finds what it needs of ours.
+pub(super) const DIRECTORY: &str = "/keyvault-injector";
 /// Where a wrapped container finds the agent's program.
 pub(super) const PROGRAM_DIRECTORY: &str = "/keyvault-injector/bin";
 /// Where it finds the values of its variables.

@@ -11,6 +11,9 @@ pub struct Container<'a> {
     pub name: Text<'a>,
     /// What holds for this container.
     pub security_context: Option<ContainerSecurity>,
+    /// When its image is pulled.
+    #[serde(borrow)]
+    pub image_pull_policy: Option<Text<'a>>,
     /// Its amounts.
     pub resources: Option<ResourceView>,
     /// Its variables.

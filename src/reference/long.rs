@@ -1,6 +1,6 @@
 //! The long form: a YAML list of short strings and maps.
 
-use super::{Destination, Format, Grammar, NamedObject, Parsed, Reference, Target, VaultLocator, group, select, short};
+use super::{Destination, Format, FreeName, Grammar, NamedObject, Parsed, Reference, Target, VaultLocator, group, select, short};
 use crate::names::{ContainerName, FileMode, ObjectName, ObjectVersion, VaultName};
 use crate::plan::Encoding;
 use crate::property::PropertyPath;
@@ -127,7 +127,7 @@ fn object_of(vault: Option<VaultLocator>, name: &str, version: Option<ObjectVers
 fn destination_of(grammar: Grammar, fields: &mut Fields<'_>, item: &Node, problems: &mut Problems) -> Option<Destination> {
     match grammar {
         Grammar::Env => {
-            let name = fields.parse("env", problems).map(Destination::Env);
+            let name = fields.parse("env", problems).map(|FreeName(name)| Destination::Env(name));
             if fields.take("env").is_none() {
                 problems.add(item, "", "a variable has a name: add env");
             }

@@ -1,6 +1,6 @@
 //! The short form: `[DEST=][VAULT/]NAME[@VERSION]`, separated by commas or line breaks.
 
-use super::{Destination, Grammar, Parsed, Reference, Target};
+use super::{Destination, FreeName, Grammar, Parsed, Reference, Target};
 use crate::names::{FilePath, VaultName};
 use crate::plan::Encoding;
 
@@ -68,7 +68,7 @@ pub(super) fn item_reference(item: &str, label: String, parsed: &mut Parsed) -> 
 
 fn destination_of(text: &str, label: &str, parsed: &mut Parsed) -> Option<Destination> {
     match parsed.grammar {
-        Grammar::Env => parsed.keep(label, text.parse()).map(Destination::Env),
+        Grammar::Env => parsed.keep(label, text.parse()).map(|FreeName(name)| Destination::Env(name)),
         Grammar::Secrets | Grammar::Certificates | Grammar::Keys => parsed.keep(label, text.parse::<FilePath>()).map(Destination::File),
     }
 }

@@ -138,6 +138,11 @@ fn what_the_long_form_refuses() {
             "item 1 \"https://evil.example/x\": an address stands where a name is expected: write {name: SECRET, vault: \"https://HOST\"} in a YAML list",
         ),
         ("a", Grammar::Env, "item 1 \"a\": a variable has a name: write NAME=secret"),
+        (
+            "KEYVAULT_AGENT_EXEC=a",
+            Grammar::Env,
+            "item 1 \"KEYVAULT_AGENT_EXEC=a\": \"KEYVAULT_AGENT_EXEC\" is not a variable that a container can be given: names that begin with KEYVAULT_AGENT_ belong to keyvault-injector; choose another name",
+        ),
         ("[]", Grammar::Secrets, "it names nothing: list at least one reference, or remove the annotation"),
         (" \n ", Grammar::Secrets, "it names nothing: list at least one reference, or remove the annotation"),
     ] {

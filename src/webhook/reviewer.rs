@@ -99,9 +99,9 @@ impl Reviewer {
         let outcome = verdict.map_or("panicked", Verdict::word);
         self.metrics.answered(outcome);
         self.metrics.took(time);
-        let mut warnings = 0;
+        let (mut warnings, mut replaced) = (0, false);
         if let Some(Verdict::Allowed(injection)) = verdict {
-            warnings = injection.warnings.len();
+            (warnings, replaced) = (injection.warnings.len(), injection.replaced);
             self.metrics.found(warnings, injection.policy_findings, injection.namespace_problems.len());
             for problem in &injection.namespace_problems {
                 self.tell_once(request.namespace.as_str(), problem);
@@ -115,6 +115,7 @@ impl Reviewer {
             milliseconds = time.as_secs_f64() * 1000.0,
             dry_run = request.dry_run,
             warnings,
+            replaced,
             "review"
         );
     }

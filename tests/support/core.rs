@@ -45,6 +45,9 @@ pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) 
         let stored = as_stored(&result);
         let third = review(&stored, world).unwrap_or_else(|denial| panic!("denied as the API server hands it on: {denial}\n{stored:#}"));
         assert_eq!(bytes(&third), "[]", "nothing changes as the API server hands it on");
+        let pulled = with_images_always_pulled(&stored);
+        let fourth = review(&pulled, world).unwrap_or_else(|denial| panic!("denied under AlwaysPullImages: {denial}\n{pulled:#}"));
+        assert_eq!(bytes(&fourth), "[]", "nothing changes under AlwaysPullImages");
     }
     result
 }
@@ -53,7 +56,7 @@ pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) 
 const AGENTS_OWN: [&str; 4] = ["keyvault-token", "keyvault-principal", "keyvault-templates", "keyvault-pod"];
 
 /// What the API server makes of an injected pod before the next webhook, or ours again, sees it.
-fn as_stored(pod: &Value) -> Value {
+pub(crate) fn as_stored(pod: &Value) -> Value {
     let mut pod = pod.clone();
     for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten() {
         for source in ["projected", "secret", "configMap"] {
@@ -70,7 +73,9 @@ fn as_stored(pod: &Value) -> Value {
         volume["image"]["pullPolicy"] = json!("IfNotPresent");
     }
     for agent in pod["spec"]["initContainers"].as_array_mut().into_iter().flatten().filter(|container| is_agent(container)) {
-        agent["imagePullPolicy"] = json!("Always");
+        if agent["imagePullPolicy"].is_null() {
+            agent["imagePullPolicy"] = json!("IfNotPresent");
+        }
         agent["terminationMessagePath"] = json!("/dev/termination-log");
         if agent["startupProbe"].is_object() {
             agent["startupProbe"]["timeoutSeconds"] = json!(1);
@@ -85,7 +90,24 @@ fn as_stored(pod: &Value) -> Value {
             }
         }
         let mount = json!({ "name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true });
-        agent["volumeMounts"].as_array_mut().expect("there are mounts").push(mount);
+        let mounts = agent["volumeMounts"].as_array_mut().expect("there are mounts");
+        if !mounts.contains(&mount) {
+            mounts.push(mount);
+        }
+    }
+    pod
+}
+
+/// What the AlwaysPullImages admission makes of a pod.
+fn with_images_always_pulled(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    for list in ["containers", "initContainers"] {
+        for container in pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            container["imagePullPolicy"] = json!("Always");
+        }
+    }
+    for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["image"].is_object()) {
+        volume["image"]["pullPolicy"] = json!("Always");
     }
     pod
 }
@@ -143,7 +165,7 @@ pub(crate) fn plan_of(pod: &Value) -> Option<&str> {
     agent["env"].as_array()?.iter().find(|variable| variable["name"] == PLAN_VARIABLE)?["value"].as_str()
 }
 
-fn is_agent(container: &Value) -> bool {
+pub(crate) fn is_agent(container: &Value) -> bool {
     container["name"] == "keyvault-agent" || container["name"] == "keyvault-agent-watch"
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn nothing() -> Injection {
         audit: Vec::new(),
         namespace_problems: Vec::new(),
         policy_findings: 0,
+        replaced: false,
     }
 }
 

@@ -55,13 +55,13 @@ fn fields(lines: &[Value]) -> Value {
 
 #[tokio::test]
 async fn one_line_says_who_asked_and_what_came_of_it() {
-    let decide = || core(|_, _| Ok(Injection { outcome: Outcome::Injected, warnings: vec!["w".to_owned()], ..nothing() }));
+    let decide = || core(|_, _| Ok(Injection { outcome: Outcome::Injected, warnings: vec!["w".to_owned()], replaced: true, ..nothing() }));
     let (lines, _) = logged(decide(), [review().to_string()]).await;
     assert_eq!(
         fields(&lines),
         json!({
             "level": "INFO", "message": "review", "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "namespace": "payments",
-            "pod": "ReplicaSet/web-7d9f", "outcome": "injected", "dry_run": false, "warnings": 1,
+            "pod": "ReplicaSet/web-7d9f", "outcome": "injected", "dry_run": false, "warnings": 1, "replaced": true,
         })
     );
     let mut bare = pod();

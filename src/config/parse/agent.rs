@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::texts::{HttpOrigin, HttpsOrigin, NoProxy, ProxyOrigin, PullPolicy};
+use crate::config::texts::{HttpOrigin, HttpsOrigin, ImagePrefix, NoProxy, ProxyOrigin, PullPolicy};
 use crate::config::{AgentConfig, ProxyConfig, TokenProxyConfig};
 use crate::names::{LogLevel, VaultUrl};
 use crate::texts::Image;
@@ -16,6 +16,7 @@ pub(super) fn agent(fields: &mut Fields<'_>, problems: &mut Problems) -> AgentCo
         image: fields
             .parse::<Image>("image", problems)
             .map_or_else(|| concat!("keyvault-injector:", env!("CARGO_PKG_VERSION")).to_owned(), |image| image.0),
+        image_mirrors: fields.parse_list::<ImagePrefix>("imageMirrors", problems).unwrap_or_default().into_iter().map(|prefix| prefix.0).collect(),
         image_pull_policy: fields.parse::<PullPolicy>("imagePullPolicy", problems).map(|policy| policy.0.to_owned()),
         extra_ca_file: fields.parse::<PathBuf>("extraCaFile", problems),
         extra_ca: None,

@@ -167,3 +167,40 @@ fn proxies_are_read_and_a_password_is_neither_taken_nor_told() {
         assert_eq!(problems(&format!("agent: {{proxy: {{httpsProxy: {proxy}}}}}\n")), problem);
     }
 }
+
+#[test]
+fn a_mirror_is_a_registry_and_perhaps_a_path() {
+    let mirrors = |list: &str| Config::parse(&format!("agent: {{imageMirrors: [{list}]}}\n"), "config.yaml").map(|config| config.agent.image_mirrors);
+    assert_eq!(
+        mirrors(r#"mirror.example, "mirror.example:5000/proxy/", localhost"#).unwrap(),
+        ["mirror.example", "mirror.example:5000/proxy", "localhost"]
+    );
+    for bad in ["", "mirror", "https://mirror.example", "mirror.example/a:1", "mirror.example/a@sha256:b", "mirror.example//a", "mirror.example/A"] {
+        let expected = format!(
+            "config.yaml:1:24: agent.imageMirrors.0: {bad:?} is not the prefix of a mirror: a registry and perhaps a path, such as mirror.example:5000/proxy: no https://, tag or digest"
+        );
+        assert_eq!(mirrors(&format!("{bad:?}")).map_err(|error| error.to_string()), Err(expected));
+    }
+}
+
+#[test]
+fn the_sidecar_has_amounts_of_its_own() {
+    let config = Config::parse("defaults: {sidecarResources: {requests: {cpu: 20m}}}\n", "config.yaml").unwrap();
+    let cpu = |resources: &Resources| (resources.requests.cpu.clone().unwrap().to_string(), resources.limits.cpu.clone().unwrap().to_string());
+    assert_eq!(cpu(&config.defaults.sidecar_resources), ("20m".to_owned(), "100m".to_owned()));
+    assert_eq!(cpu(&config.defaults.agent_resources), ("10m".to_owned(), "500m".to_owned()));
+    assert_eq!(
+        problems("defaults: {sidecarResources: {requests: {cpu: 1}}}\n"),
+        "config.yaml:1:11: defaults.sidecarResources: the cpu request 1 is more than the limit 100m: lower one or raise the other"
+    );
+}
+
+#[test]
+fn places_that_programs_need_are_no_mount_path() {
+    for path in ["/", "/sbin", "/lib64/x", "/run", "/run/secrets/x", "/var", "/var/run/secrets", "/keyvault-injector/bin"] {
+        assert!(problems(&format!("defaults: {{mountPath: {path}}}\n")).contains(" is not a mount path: neither / nor in or above "), "{path}");
+    }
+    for path in ["/run/app", "/srv", "/library", "/var/run/app"] {
+        assert!(Config::parse(&format!("defaults: {{mountPath: {path}}}\n"), "config.yaml").is_ok(), "{path}");
+    }
+}
