@@ -4,9 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+#[path = "canary/echo.rs"]
+mod echo;
 #[path = "canary/world.rs"]
 mod world;
 
+use echo::Echo;
+use keyvault_injector::vault::Class;
 use serde_json::{Value, json};
 
 use world::{World, pod};
@@ -74,6 +78,28 @@ async fn run_sign_ins(world: &mut World) {
     assert_eq!(run.code, Some(64), "{}", run.log);
 }
 
+/// Servers that repeat what they are sent, where TLS is trusted.
+async fn run_echoes(world: &mut World) {
+    let plan = world.plan("value").await;
+    world.put_principal("canary-client/secret+with all~kinds&of=characters");
+    let (token, principal) = (Value::Null, json!({"servicePrincipal": {"directory": "/principal"}}));
+    for (class, identity, code) in [(Class::Auth, &token, 78), (Class::Auth, &principal, 78), (Class::Rbac, &principal, 77)] {
+        let echo = Echo::start(class).await;
+        let mut plan: Value = serde_json::from_str(&plan).unwrap();
+        plan["cloud"]["authorityHost"] = json!(format!("https://localhost:{}", echo.port));
+        plan["fetch"][0]["secret"]["vault"] = json!(format!("https://echo.vault.localhost:{}", echo.port));
+        plan["extraCa"] = json!(echo.ca);
+        if !identity.is_null() {
+            plan["identity"] = identity.clone();
+        }
+        let run = world.agent(&plan.to_string(), "system:serviceaccount:payments:app").await;
+        assert_eq!(run.code, Some(code), "{}", run.log);
+        assert!(run.termination.contains("[redacted]"), "{}", run.termination);
+        let secret_parts = ["secret%2B", "secret+with", "kinds&of", "0123456789_abc", "uvwxyz-012"];
+        assert!(secret_parts.iter().all(|part| !run.termination.contains(part) && !run.log.contains(part)), "{}", run.log);
+    }
+}
+
 async fn run_reviews(world: &mut World) {
     for (secrets, allowed) in [("value, text", true), ("my_secret, =", false), ("- {name: value, containers: [nosuch]}", false)] {
         let answer = world.review(&pod(secrets)).await;
@@ -106,6 +132,7 @@ async fn nothing_that_is_said_holds_a_value_a_token_or_a_strangers_part_of_a_pod
     run_reviews(&mut world).await;
     run_agents(&mut world).await;
     run_sign_ins(&mut world).await;
+    run_echoes(&mut world).await;
     let heard = world.end().await;
 
     assert!(heard.len() > 60, "only {} texts were heard", heard.len());

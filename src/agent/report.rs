@@ -1,6 +1,7 @@
 //! What each class of problem means to the world outside: a line for people, a number for programs.
 
 use crate::fetch::Problem;
+use crate::plan::Identity;
 use crate::vault::Class;
 
 /// The command line or the plan cannot be used (`EX_USAGE`).
@@ -48,13 +49,13 @@ pub(super) fn meaning(class: Class) -> &'static str {
 }
 
 /// What a person does about it.
-fn next_step(class: Class) -> &'static str {
+fn next_step(class: Class, identity: &Identity) -> &'static str {
     match class {
         Class::Dns => "check the name, the cluster's DNS and, for a private endpoint, its DNS zone",
         Class::Connect => "check network policies, firewalls and proxies between pod and address",
         Class::Tls => "trust the CA in the injector's configuration, or remove what intercepts the connection",
         Class::Timeout => "check that the pod can reach the address, or raise the deadline",
-        Class::Auth => "check client id, tenant id and credential; a federated credential's issuer, subject and audience must match to the letter",
+        Class::Auth => sign_in_step(identity),
         Class::Rbac => {
             "give the identity the role Key Vault Secrets User (for certificates Key Vault Certificate User, for keys Key Vault Reader), or the permission get in the access policy"
         }
@@ -70,12 +71,23 @@ fn next_step(class: Class) -> &'static str {
     }
 }
 
+fn sign_in_step(identity: &Identity) -> &'static str {
+    match identity {
+        Identity::WorkloadIdentity { .. } => {
+            "check client id and tenant id; the federated credential's issuer, subject and audience must match to the letter"
+        }
+        Identity::ServicePrincipal { .. } => "check client id, tenant id and the client secret or certificate in the service principal's Secret",
+        Identity::ManagedIdentity { .. } => "check which identity is named, and that it is assigned to the node",
+        Identity::PodIdentity { .. } => "check the AzureIdentityBinding for the pod's label, and that its identity is assigned to the node",
+    }
+}
+
 /// One line per object, each told once.
-pub(super) fn lines(problems: &[Problem]) -> Vec<String> {
+pub(super) fn lines(problems: &[Problem], identity: &Identity) -> Vec<String> {
     let mut lines = Vec::new();
     for Problem { object, failure } in problems {
         // What the server says often ends in a full stop of its own.
-        let line = format!("{} {object}: {}; {}", failure.class, failure.to_string().trim_end_matches('.'), next_step(failure.class));
+        let line = format!("{} {object}: {}; {}", failure.class, failure.to_string().trim_end_matches('.'), next_step(failure.class, identity));
         if !lines.contains(&line) {
             lines.push(line);
         }
@@ -94,6 +106,12 @@ mod tests {
         assert!([UNUSABLE, TOLD_TO_END, 101].iter().all(|code| !codes.contains(code)));
     }
 
+    fn identities() -> impl Iterator<Item = Identity> {
+        let workload = r#"{"workloadIdentity":{"clientId":"0f1e2d3c-1111-4222-8333-444455556666","tenantId":"0f1e2d3c-1111-4222-8333-444455556666","tokenFile":"/t"}}"#;
+        let others = [r#"{"servicePrincipal":{"directory":"/s"}}"#, r#"{"managedIdentity":{}}"#, r#"{"podIdentity":{}}"#];
+        [workload].into_iter().chain(others).map(|text| serde_json::from_str(text).unwrap())
+    }
+
     fn read(page: &str) -> String {
         std::fs::read_to_string(format!("{}/docs/errors/{page}.md", env!("CARGO_MANIFEST_DIR"))).unwrap_or_else(|error| panic!("{page}: {error}"))
     }
@@ -106,7 +124,11 @@ mod tests {
             let (page, code) = (read(&class.to_string()), exit_code(class));
             assert!(page.starts_with(&format!("# {class} (exit code {code})\n\n")), "{class}");
             assert!(page.contains(&format!("\n    {class} ")), "{class}: no line as it is printed");
-            assert!(page.contains(&format!("\nNext step: {}.\n", next_step(class))), "{class}: {}", next_step(class));
+            for identity in identities() {
+                let step = next_step(class, &identity);
+                let told = [format!("\nNext step: {step}.\n"), format!(": {step}.\n")];
+                assert!(told.iter().any(|told| page.contains(told)), "{class}: {step}");
+            }
             assert!(page.contains("\n## Causes, likeliest first\n\n1. **"), "{class}");
             assert!(overview.contains(&format!("\n| [`{class}`]({class}.md) | {code} | ")), "{class}");
             wanted.insert(format!("{class}.md"));

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::failure::one_line;
+use super::foreign::one_line;
 
 #[derive(Deserialize)]
 struct Claims {
@@ -17,11 +17,13 @@ struct Claims {
     aud: Value,
 }
 
-/// "issuer …, subject …, audience …" of a token, which itself is never shown.
+/// "the ServiceAccount token of issuer …, subject …, audience …". The token itself is never shown.
 pub(super) fn describe(token: &str) -> String {
     match claims(token) {
-        Some(claims) => format!("issuer {}, subject {}, audience {}", text(&claims.iss), text(&claims.sub), text(&claims.aud)),
-        None => "which is not a JSON web token".to_owned(),
+        Some(claims) => {
+            format!("the ServiceAccount token of issuer {}, subject {}, audience {}", text(&claims.iss), text(&claims.sub), text(&claims.aud))
+        }
+        None => "a ServiceAccount token that is not a JSON web token".to_owned(),
     }
 }
 
@@ -49,11 +51,11 @@ mod tests {
         for (token, expected) in [
             (
                 token(r#"{"iss":"https://oidc/","sub":"system:serviceaccount:default:app","aud":["api://AzureADTokenExchange"]}"#),
-                "issuer https://oidc/, subject system:serviceaccount:default:app, audience api://AzureADTokenExchange",
+                "the ServiceAccount token of issuer https://oidc/, subject system:serviceaccount:default:app, audience api://AzureADTokenExchange",
             ),
-            (token(r#"{"sub":"s","aud":["a","b"]}"#), "issuer (none), subject s, audience a and b"),
-            ("not a token".to_owned(), "which is not a JSON web token"),
-            ("a.!.c".to_owned(), "which is not a JSON web token"),
+            (token(r#"{"sub":"s","aud":["a","b"]}"#), "the ServiceAccount token of issuer (none), subject s, audience a and b"),
+            ("not a token".to_owned(), "a ServiceAccount token that is not a JSON web token"),
+            ("a.!.c".to_owned(), "a ServiceAccount token that is not a JSON web token"),
         ] {
             assert_eq!(describe(&token), expected);
         }

@@ -6,7 +6,8 @@ use hyper::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::failure::{Class, Failure, Outlook, one_line};
+use super::failure::{Class, Failure, Outlook};
+use super::foreign::{Caller, one_line};
 use super::network::{Response, TransportError};
 use super::server::Server;
 use crate::secret::SecretValue;
@@ -29,27 +30,33 @@ pub(super) enum Answer<T> {
     },
 }
 
-/// Checks Key Vault's answer to a GET of `wanted`, such as "a secret". `who` says who asked, for the message.
-pub(super) fn object<T: DeserializeOwned>(wanted: &str, who: &str, response: &Response, now: SystemTime) -> Result<Answer<T>, Failure> {
+/// Checks Key Vault's answer to a GET of `wanted`, such as "a secret".
+pub(super) fn object<T: DeserializeOwned>(wanted: &str, caller: Caller<'_>, response: &Response, now: SystemTime) -> Result<Answer<T>, Failure> {
     match response.status {
         200 => json(VAULT, wanted, response).map(Answer::Value),
-        401 => Ok(Answer::Unauthorized { resource: challenged_resource(&response.headers), failure: vault_failure(who, response, now) }),
-        _ => Err(vault_failure(who, response, now)),
+        401 => Ok(Answer::Unauthorized { resource: challenged_resource(&response.headers), failure: vault_failure(caller, response, now) }),
+        _ => Err(vault_failure(caller, response, now)),
     }
 }
 
-/// Checks the answer of a token endpoint. `who` says who asked, for the message.
-pub(super) fn token(endpoint: Endpoint, who: &str, response: &Response, now: SystemTime) -> Result<SecretValue, Failure> {
+/// Checks the answer of a token endpoint.
+pub(super) fn token(endpoint: Endpoint, caller: Caller<'_>, response: &Response, now: SystemTime) -> Result<SecretValue, Failure> {
     #[derive(Deserialize)]
     struct Token {
         access_token: String,
     }
     if response.status == 200 {
-        return json::<Token>(endpoint.name(), "a token", response).map(|token| token.access_token.into());
+        let token = SecretValue::from(json::<Token>(endpoint.name(), "a token", response)?.access_token);
+        // Whatever it is, no header could carry it, and another one from there would be no better.
+        return if !token.is_empty() && token.expose().iter().all(u8::is_ascii_graphic) {
+            Ok(token)
+        } else {
+            Err(unusable(endpoint.name(), response, "with a token that no header can carry: it is empty or has spaces or control characters"))
+        };
     }
     let body = endpoint.refusal(response);
     let (class, outlook) = temporary(response, now).unwrap_or_else(|| (Class::Auth, endpoint.outlook(response.status, &body)));
-    let what = format!("{} at {} refused {who}: {}", endpoint.name(), response.server, body.words(response.status));
+    let what = format!("{} at {} refused {}: {}", endpoint.name(), response.server, caller.who, body.words(caller, response.status));
     Err(Failure { status: Some(response.status), outlook, ..Failure::new(class, what) })
 }
 
@@ -119,10 +126,10 @@ impl TokenError {
     }
 
     /// The description up to the ids that only Microsoft's support can use.
-    fn words(&self, status: u16) -> String {
+    fn words(&self, caller: Caller<'_>, status: u16) -> String {
         let text = self.error_description.split("Trace ID:").next().unwrap_or_default().trim();
         match [text, &self.error, &self.message].into_iter().find(|text| !text.is_empty()) {
-            Some(text) => one_line(text),
+            Some(text) => caller.words(text),
             None => format!("status {status} without a reason"),
         }
     }
@@ -148,17 +155,17 @@ struct Inner {
     code: String,
 }
 
-fn vault_failure(who: &str, response: &Response, now: SystemTime) -> Failure {
+fn vault_failure(caller: Caller<'_>, response: &Response, now: SystemTime) -> Failure {
     let Reason { code, message, innererror } = lenient::<VaultError>(response).error;
     let inner = innererror.unwrap_or_default().code;
     let (class, outlook) = temporary(response, now).unwrap_or_else(|| (vault_class(response.status, &inner), Outlook::Final));
-    let verb = if matches!(class, Class::Auth | Class::Rbac) { format!("refused {who}:") } else { "answered".to_owned() };
+    let verb = if matches!(class, Class::Auth | Class::Rbac) { format!("refused {}:", caller.who) } else { "answered".to_owned() };
     let mut what = format!("{VAULT} at {} {verb} {}", response.server, response.status);
-    for part in [&code, &inner].into_iter().filter(|part| !part.is_empty()) {
-        what = format!("{what} {}", one_line(part));
+    for code in [&code, &inner].into_iter().filter_map(|code| caller.code(code)) {
+        what = format!("{what} {code}");
     }
     if !message.is_empty() {
-        what = format!("{what}: {}", one_line(&message));
+        what = format!("{what}: {}", caller.words(&message));
     }
     let failure = Failure { status: Some(response.status), outlook, ..Failure::new(class, what) };
     if class == Class::Firewall { with_hint(failure, &response.server) } else { failure }
@@ -197,14 +204,14 @@ fn temporary(response: &Response, now: SystemTime) -> Option<(Class, Outlook)> {
     Some((class, retry_after(&response.headers, now).map_or(Outlook::Transient, Outlook::After)))
 }
 
-/// `Retry-After` in seconds or as a date, or Azure's own header in milliseconds.
+/// `Retry-After` in seconds or as a date, or Azure's own header in milliseconds. To ask for no wait is to ask for nothing: ours then holds.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let milliseconds = || ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().find_map(|name| text(name)?.parse().ok()).map(Duration::from_millis);
     let seconds = |text: &str| text.parse().ok().map(Duration::from_secs);
     let date = |text: &str| httpdate::parse_http_date(text).ok().map(|date| date.duration_since(now).unwrap_or_default());
     let asked = milliseconds().or_else(|| text("retry-after").and_then(|text| seconds(text).or_else(|| date(text))));
-    asked.map(|asked| asked.min(LONGEST_WAIT))
+    asked.map(|asked| asked.min(LONGEST_WAIT)).filter(|asked| !asked.is_zero())
 }
 
 /// The audience in `WWW-Authenticate: Bearer authorization="…", resource="…"`.
@@ -216,17 +223,20 @@ fn challenged_resource(headers: &HeaderMap) -> Option<String> {
 
 /// The JSON of a success; a body that broke off may come whole the next time.
 fn json<T: DeserializeOwned>(server: &str, wanted: &str, response: &Response) -> Result<T, Failure> {
-    let failure = |reason: String| Failure {
-        status: Some(response.status),
-        ..Failure::new(Class::Format, format!("{server} at {} answered {}, but {reason}", response.server, response.status))
-    };
     if let Some(cut) = &response.cut {
-        return Err(failure(format!("the answer broke off after {} bytes: {}", response.body.len(), one_line(cut))).transient());
+        let reason = format!("the answer broke off after {} bytes: {}", response.body.len(), one_line(cut));
+        return Err(unusable(server, response, &reason).transient());
     }
     serde_json::from_slice(response.body.expose()).map_err(|error| {
         // The parser's own words may quote the body.
-        failure(format!("not with the JSON of {wanted} (line {}, column {})", error.line(), error.column()))
+        unusable(server, response, &format!("not with the JSON of {wanted} (line {}, column {})", error.line(), error.column()))
     })
+}
+
+/// A success that is none.
+fn unusable(server: &str, response: &Response, reason: &str) -> Failure {
+    let what = format!("{server} at {} answered {}, but {reason}", response.server, response.status);
+    Failure { status: Some(response.status), ..Failure::new(Class::Format, what) }
 }
 
 /// The body of a refusal, or nothing: the status counts even where the body is cut or no JSON.

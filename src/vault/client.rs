@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::check::{self, Answer};
-use super::failure::{Class, Failure, Outlook, one_line};
+use super::failure::{Class, Failure, Outlook};
+use super::foreign::{Caller, one_line};
 use super::identity::{self, SignIn};
 use super::network::{Kind, Network, Request, Response};
 use super::object::{CertificateBundle, KeyBundle, Listing, Secret, SecretPage, Stored, StoredCertificate};
@@ -128,7 +129,7 @@ impl<'p, N: Network> Client<'p, N> {
             (Answer::Value(value), _) => return Ok(value),
             (Answer::Unauthorized { resource, .. }, server) => (resource, server),
         };
-        self.check_challenge(&server, resource)?;
+        self.check_challenge(token.caller(), &server, resource)?;
         let token = self.token(Some(&token)).await?;
         match self.get_with(url, wanted, &token).await?.0 {
             Answer::Value(value) => Ok(value),
@@ -138,7 +139,7 @@ impl<'p, N: Network> Client<'p, N> {
 
     async fn get_with<T: DeserializeOwned>(&self, url: String, wanted: &str, token: &Token) -> Result<(Answer<T>, Server), Failure> {
         let response = self.send(url, Kind::Object { bearer: &token.value }).await?;
-        check::object(wanted, &token.who, &response, SystemTime::now()).map(|answer| (answer, response.server))
+        check::object(wanted, token.caller(), &response, SystemTime::now()).map(|answer| (answer, response.server))
     }
 
     async fn send(&self, url: String, kind: Kind<'_>) -> Result<Response, Failure> {
@@ -147,7 +148,7 @@ impl<'p, N: Network> Client<'p, N> {
         let outcome = result.as_ref().map_or_else(ToString::to_string, |response| format!("{} from {}", response.status, response.server));
         // What follows in a list's address is the server's own and looks like a token.
         let shown = url.split_once("$skiptoken").map_or(url.as_str(), |(shown, _)| shown.trim_end_matches('&'));
-        tracing::debug!("{shown}: {outcome} after {} ms", start.elapsed().as_millis());
+        tracing::debug!("{}: {outcome} after {} ms", one_line(shown), start.elapsed().as_millis());
         result.map_err(|error| check::transport(error, of_vault))
     }
 
@@ -162,9 +163,9 @@ impl<'p, N: Network> Client<'p, N> {
     }
 
     async fn exchange_once(&self, share: Instant) -> Result<(SecretValue, String), Failure> {
-        let SignIn { url, kind, endpoint, who } = identity::sign_in(self.cloud, self.identity, SystemTime::now())?;
+        let SignIn { url, kind, endpoint, who, secrets } = identity::sign_in(self.cloud, self.identity, SystemTime::now())?;
         let response = self.send(url, kind).await?;
-        match check::token(endpoint, &who, &response, SystemTime::now()) {
+        match check::token(endpoint, Caller { who: &who, secrets: &secrets }, &response, SystemTime::now()) {
             Ok(token) => Ok((token, who)),
             Err(failure) if endpoint.is_entra() && matches!(failure.class, Class::Auth | Class::Unavailable) => {
                 Err(Failure { until: Some(share), ..failure })
@@ -187,12 +188,12 @@ impl<'p, N: Network> Client<'p, N> {
         ))
     }
 
-    fn check_challenge(&self, server: &Server, resource: Option<String>) -> Result<(), Failure> {
+    fn check_challenge(&self, caller: Caller<'_>, server: &Server, resource: Option<String>) -> Result<(), Failure> {
         let expected = &self.cloud.resource;
         match resource {
             Some(resource) if self.cloud.verify_challenge && resource.trim_end_matches('/') != expected => Err(Failure {
                 status: Some(401),
-                ..Failure::new(Class::Auth, format!("{server} wants a token for {resource}, but the cloud's vaults take {expected}"))
+                ..Failure::new(Class::Auth, format!("{server} wants a token for {}, but the cloud's vaults take {expected}", caller.words(&resource)))
             }),
             Some(_) | None => Ok(()),
         }

@@ -114,26 +114,3 @@ impl Failure {
         Failure { outlook: Outlook::Transient, ..self }
     }
 }
-
-/// Text from outside, fit for one line of a log: no control characters, and not endless.
-pub(crate) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 400;
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let mut line = words.collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn foreign_text_becomes_one_short_line() {
-        assert_eq!(one_line("Caller:\r\n appid=1;\tx\u{1b}[31m\n"), "Caller: appid=1; x [31m");
-        assert_eq!(one_line(&"é".repeat(500)).chars().count(), 401);
-    }
-}

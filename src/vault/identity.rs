@@ -26,6 +26,8 @@ pub(super) struct SignIn {
     pub(super) endpoint: Endpoint,
     /// Who signs in, for messages.
     pub(super) who: String,
+    /// What the request carries and no message may repeat: as it is, and as the form has it.
+    pub(super) secrets: Vec<SecretValue>,
 }
 
 /// Reads what the identity needs from disk, anew for every exchange, because the kubelet replaces projected tokens and Secrets.
@@ -47,13 +49,14 @@ fn workload(cloud: &PlanCloud, client: &Guid, tenant: &Guid, file: &AbsolutePath
     let client_of = format!("client {client} of tenant {tenant}");
     let cannot = |failure: Failure| Failure { what: format!("{client_of} cannot sign in: {}", failure.what), ..failure };
     let assertion = read(Path::new(file.as_str()), "the ServiceAccount token").map_err(cannot)?;
-    let who = format!("{client_of} with the ServiceAccount token of {}", assertion::describe(&assertion));
+    let who = format!("{client_of} with {}", assertion::describe(&assertion));
     let credential = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)];
     Ok(match proxy {
         None => entra(cloud, client, tenant, &credential, who),
         Some(TokenProxy { url, .. }) => {
             let form = form(cloud, client, &credential);
-            SignIn { url: token_endpoint(url, tenant), kind: Kind::ProxiedSignIn { form }, endpoint: Endpoint::TokenProxy, who }
+            let secrets = secrets(&credential);
+            SignIn { url: token_endpoint(url, tenant), kind: Kind::ProxiedSignIn { form }, endpoint: Endpoint::TokenProxy, who, secrets }
         }
     })
 }
@@ -77,7 +80,14 @@ fn service_principal(cloud: &PlanCloud, principal: &Principal<'_>, now: SystemTi
 
 fn entra(cloud: &PlanCloud, client: &Guid, tenant: &Guid, credential: &[(&str, &str)], who: String) -> SignIn {
     let form = form(cloud, client, credential);
-    SignIn { url: token_endpoint(&cloud.authority_host, tenant), kind: Kind::SignIn { form }, endpoint: Endpoint::Entra, who }
+    let (url, secrets) = (token_endpoint(&cloud.authority_host, tenant), secrets(credential));
+    SignIn { url, kind: Kind::SignIn { form }, endpoint: Endpoint::Entra, who, secrets }
+}
+
+fn secrets(credential: &[(&str, &str)]) -> Vec<SecretValue> {
+    let values = credential.iter().filter(|(name, _)| *name != "client_assertion_type");
+    let encoded = |value: &str| SecretValue::new(encode(&[("", value)]).expose()[1..].to_vec());
+    values.flat_map(|(_, value)| [SecretValue::from((*value).to_owned()), encoded(value)]).collect()
 }
 
 fn form(cloud: &PlanCloud, client: &Guid, credential: &[(&str, &str)]) -> SecretValue {
@@ -115,7 +125,7 @@ fn metadata(cloud: &PlanCloud, selector: Option<(&str, &str)>, address: Option<&
     let query: Vec<(&str, &str)> = [("api-version", "2018-02-01"), ("resource", cloud.resource.as_str())].into_iter().chain(selector).collect();
     let query = encode(&query);
     let url = format!("{address}/metadata/identity/oauth2/token?{}", String::from_utf8_lossy(query.expose()));
-    SignIn { url, kind: Kind::Metadata, endpoint, who }
+    SignIn { url, kind: Kind::Metadata, endpoint, who, secrets: Vec::new() }
 }
 
 /// A file of the identity, without the line feed that editors add. The kubelet may still be about to write it.

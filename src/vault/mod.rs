@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod connect;
 mod failure;
+mod foreign;
 mod https;
 mod identity;
 mod network;

@@ -114,21 +114,22 @@ enum GiveUp {
 }
 
 /// After `failed` tries with `left` until the deadline. Own waits have full jitter; what the server asks for is a floor, and
-/// jitter comes on top, so that many pods do not come back at the same instant. A pause of the whole vault is taken as it is: the waits of
-/// single objects must not come on top.
+/// jitter comes on top, so that many pods do not come back at the same instant. A server that asks for less than we would wait does not hasten
+/// us. A pause of the whole vault is taken as it is: the waits of single objects must not come on top.
 fn wait(failed: u32, outlook: Outlook, left: Duration, jitter: f64) -> Result<Duration, GiveUp> {
-    let asked = match outlook {
-        Outlook::Final => return Err(GiveUp::Final),
-        Outlook::After(asked) if asked >= left => return Err(GiveUp::TooLong(asked)),
-        Outlook::After(asked) => Some(asked),
-        Outlook::Paused(pause) => return if pause >= left { Err(GiveUp::Deadline) } else { Ok(pause) },
-        Outlook::Transient => None,
-    };
-    let wait = match asked {
-        Some(asked) => (asked + FIRST.mul_f64(jitter)).min(left),
-        None => FIRST.saturating_mul(2u32.saturating_pow(failed.saturating_sub(1))).min(CEILING).mul_f64(jitter),
-    };
-    if asked.is_none() && wait >= left { Err(GiveUp::Deadline) } else { Ok(wait) }
+    let own = FIRST.saturating_mul(2u32.saturating_pow(failed.saturating_sub(1))).min(CEILING).mul_f64(jitter);
+    match outlook {
+        Outlook::Final => Err(GiveUp::Final),
+        Outlook::After(asked) if asked >= left => Err(GiveUp::TooLong(asked)),
+        Outlook::After(asked) => {
+            let floor = asked + FIRST.mul_f64(jitter);
+            // There is time for one more try if the server is taken at its word.
+            let last = if asked < FIRST { Err(GiveUp::Deadline) } else { Ok(floor.min(left)) };
+            Some(floor.max(own)).filter(|wait| *wait < left).map_or(last, Ok)
+        }
+        Outlook::Paused(wait) => Some(wait).filter(|wait| *wait < left).ok_or(GiveUp::Deadline),
+        Outlook::Transient => Some(own).filter(|wait| *wait < left).ok_or(GiveUp::Deadline),
+    }
 }
 
 #[cfg(test)]
@@ -150,8 +151,18 @@ mod tests {
     #[test]
     fn what_the_server_asks_for_is_a_floor() {
         assert_eq!(wait(1, Outlook::After(MS(3_000)), MS(10_000), 0.0), Ok(MS(3_000)));
+        assert_eq!(wait(3, Outlook::After(MS(3_000)), MS(10_000), 1.0), Ok(MS(3_500)));
         assert_eq!(wait(9, Outlook::After(MS(3_000)), MS(10_000), 1.0), Ok(MS(3_500)));
         assert_eq!(wait(1, Outlook::After(MS(3_000)), MS(3_100), 1.0), Ok(MS(3_100)));
+    }
+
+    #[test]
+    fn a_server_that_asks_for_next_to_no_wait_does_not_switch_our_own_off() {
+        for asked in [MS(0), MS(1), MS(499)] {
+            assert_eq!(wait(6, Outlook::After(asked), MS(60_000), 0.5), Ok(MS(8_000)), "{asked:?}");
+            assert_eq!(wait(6, Outlook::After(asked), MS(6_000), 0.5), Err(GiveUp::Deadline), "{asked:?}");
+        }
+        assert_eq!(wait(6, Outlook::After(MS(1_000)), MS(60_000), 0.5), Ok(MS(8_000)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::failure::Failure;
+use super::foreign::Caller;
 use crate::secret::SecretValue;
 
 /// A token and which one it is.
@@ -14,6 +15,13 @@ pub(super) struct Token {
     /// Whose it is, for messages.
     pub(super) who: String,
     serial: u32,
+}
+
+impl Token {
+    /// Who asks with it.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller { who: &self.who, secrets: std::slice::from_ref(&self.value) }
+    }
 }
 
 /// The token of the run, shared by all requests. Only one sign-in happens at a time.

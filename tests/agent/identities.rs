@@ -110,7 +110,9 @@ fn a_managed_identity_is_picked_by_any_of_its_names() {
     }
     let run = world.run(&as_identity(&world, world.managed(json!({"clientId": STRANGER}))));
     assert_eq!(run.code, 78, "{}", run.log);
-    let who = format!(" refused the managed identity with client id {STRANGER}: Identity not found; check client id");
+    let who = format!(
+        " refused the managed identity with client id {STRANGER}: Identity not found; check which identity is named, and that it is assigned to the node\n"
+    );
     assert!(
         run.termination.starts_with("auth demo/db-password: the metadata service at 127.0.0.1:") && run.termination.contains(&who),
         "{}",
@@ -159,9 +161,8 @@ fn an_unknown_client_or_tenant_fails_at_once_for_all_objects_in_one_line() {
         let who = "with the ServiceAccount token of issuer https://oidc.example.invalid/, subject system:serviceaccount:default:app, audience api://AzureADTokenExchange: ";
         assert!(run.termination.starts_with(&start) && run.termination.contains(&format!("{who}{code}: ")), "{}", run.termination);
         assert!(
-            run.termination.ends_with(
-                "; check client id, tenant id and credential; a federated credential's issuer, subject and audience must match to the letter\n"
-            ),
+            run.termination
+                .ends_with("; check client id and tenant id; the federated credential's issuer, subject and audience must match to the letter\n"),
             "{}",
             run.termination
         );

@@ -136,7 +136,7 @@ impl<'p, N: Network> Watch<'p, N> {
         };
         let asked = problems.iter().filter_map(|problem| if let Outlook::After(asked) = problem.failure.outlook { Some(asked) } else { None }).max();
         let wait = self.schedule.after_failure(asked, random);
-        let lines = report::lines(&problems);
+        let lines = report::lines(&problems, &self.job.plan.identity);
         let line = lines.first().map_or("", String::as_str);
         let more = if lines.len() > 1 { format!(", and {} more", lines.len() - 1) } else { String::new() };
         self.status().failed(now, first.failure.class, line);

@@ -4,6 +4,8 @@ use crate::vault::Secret;
 const FIREWALL: &str = r#"{"error":{"code":"Forbidden","message":"Client address is not authorized and caller is not a trusted service.\r\nClient address: 1.2.3.4\r\n","innererror":{"code":"ForbiddenByFirewall"}}}"#;
 const BAD_SUBJECT: &str = r#"{"error":"invalid_client","error_description":"AADSTS700213: No matching federated identity record found for presented assertion subject 'system:serviceaccount:a:b'. Trace ID: 1 Correlation ID: 2 Timestamp: 3","error_codes":[700213]}"#;
 
+const CALLER: Caller<'_> = Caller { who: "client c", secrets: &[] };
+
 fn response(status: u16, body: &str) -> Response {
     Response { status, headers: HeaderMap::new(), body: SecretValue::from(body.to_owned()), cut: None, server: "p".into() }
 }
@@ -18,7 +20,7 @@ fn refusal(class: &str, inner: &str) -> String {
 }
 
 fn secret(response: &Response, now: SystemTime) -> Result<Answer<Secret>, Failure> {
-    object("a secret", "client c", response, now)
+    object("a secret", CALLER, response, now)
 }
 
 fn failure(response: &Response) -> Failure {
@@ -95,7 +97,9 @@ fn the_wait_that_the_server_asks_for_is_understood_in_every_form() {
     for (name, value, expected) in [
         ("retry-after", "7", Some(7_000)),
         ("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT", Some(23_000)),
-        ("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+        ("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT", None),
+        ("retry-after", "0", None),
+        ("x-ms-retry-after-ms", "0", None),
         ("x-ms-retry-after-ms", "1500", Some(1_500)),
         ("retry-after-ms", "20", Some(20)),
         ("retry-after", "18446744073709551615", Some(31_536_000_000)),
@@ -149,14 +153,14 @@ fn entra_is_believed_except_where_it_may_not_know_yet() {
         (Endpoint::Metadata, 410, String::new(), Class::Auth, true),
         (Endpoint::Metadata, 500, String::new(), Class::Unavailable, true),
     ] {
-        let failure = token(endpoint, "client c", &response(status, &body), SystemTime::now()).unwrap_err();
+        let failure = token(endpoint, CALLER, &response(status, &body), SystemTime::now()).unwrap_err();
         assert_eq!((failure.class, failure.outlook == Outlook::Transient), (class, transient), "{status} {body}");
     }
 }
 
 #[test]
 fn a_refused_sign_in_says_who_was_refused_and_why() {
-    let text = |endpoint, status, body| token(endpoint, "client c", &response(status, body), SystemTime::now()).unwrap_err().to_string();
+    let text = |endpoint, status, body| token(endpoint, CALLER, &response(status, body), SystemTime::now()).unwrap_err().to_string();
     assert_eq!(
         text(Endpoint::Entra, 401, BAD_SUBJECT),
         "Entra at p refused client c: AADSTS700213: No matching federated identity record found for presented assertion subject 'system:serviceaccount:a:b'."
@@ -191,4 +195,30 @@ fn a_public_address_is_pointed_out_where_a_private_one_may_be_missing() {
     for failure in [transport(refused("10.0.0.4"), true), transport(refused("20.61.98.1"), false), transport(late("20.61.98.1"), false)] {
         assert!(!failure.what.contains(HINT), "{failure}");
     }
+}
+
+#[test]
+fn a_token_that_no_header_can_carry_is_refused_for_good() {
+    for token_text in ["", "a\\r\\nX-Evil: 1", "a b", "a\\u0000b", "\u{e9}"] {
+        let body = format!("{{\"access_token\":\"{token_text}\"}}");
+        let failure = token(Endpoint::Entra, CALLER, &response(200, &body), SystemTime::now()).unwrap_err();
+        assert_eq!((failure.class, failure.outlook), (Class::Format, Outlook::Final), "{body}");
+        assert_eq!(
+            failure.to_string(),
+            "Entra at p answered 200, but with a token that no header can carry: it is empty or has spaces or control characters"
+        );
+    }
+    assert_eq!(token(Endpoint::Entra, CALLER, &response(200, r#"{"access_token":"a.b-c"}"#), SystemTime::now()).unwrap().expose(), b"a.b-c");
+}
+
+#[test]
+fn a_server_that_repeats_what_it_was_sent_is_quoted_without_it() {
+    let secrets = [SecretValue::from("opaque-token-0123456789".to_owned()), SecretValue::from("se%2Fcret%2Bof%20a%20client".to_owned())];
+    let caller = Caller { who: "client c", secrets: &secrets };
+    let echo = r#"{"error":{"code":"opaque-token-0123456789","message":"Authorization: Bearer opaque-token-0123456789 \u006fpaque-token-012 eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln","innererror":{"code":"a value: canary"}}}"#;
+    let Err(failure) = object::<Secret>("a secret", caller, &response(500, echo), SystemTime::UNIX_EPOCH) else { panic!() };
+    assert_eq!(failure.to_string(), "Key Vault at p answered 500 [redacted]: Authorization: Bearer [redacted] [redacted] [redacted]");
+    let echo = r#"{"error":"x","error_description":"AADSTS1: client_secret=se%2Fcret%2Bof%20a%20client&grant_type=x"}"#;
+    let failure = token(Endpoint::Entra, caller, &response(401, echo), SystemTime::UNIX_EPOCH).unwrap_err();
+    assert_eq!(failure.to_string(), "Entra at p refused client c: AADSTS1: client_secret=[redacted]&grant_type=x");
 }
