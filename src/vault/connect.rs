@@ -1,24 +1,31 @@
-//! Connections: directly or through a proxy's tunnel, with TLS where the address says so, all within one time limit.
+//! Connections: directly or through a proxy's tunnel, with TLS where the address says so. Once the name is resolved, all within one time limit.
 
 use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::FutureExt;
 use hyper::Uri;
 use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream, ResolveServerName};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tower_service::Service;
 
-use super::resolve::{Lookup, Resolver};
+use super::dns::Addresses;
+use super::race::race;
+use super::resolve::{ResolveError, Resolver};
 use super::server::{Notes, Way};
+
+/// How long an attempt to connect has no other beside it (RFC 8305).
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// The proxy variables as they are in the environment, read once by the program.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +74,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// `limit` bounds resolving, connecting, the tunnel and the handshake together.
+    /// `limit` bounds connecting, the tunnel and the handshake together.
     pub(super) fn new(resolver: &Resolver, proxies: &ProxyVariables, tls: ClientConfig, limit: Duration) -> Connector {
         Connector {
             resolver: resolver.clone(),
@@ -91,14 +98,29 @@ impl Connector {
         self.proxies.intercept(uri).map(|proxy| proxy.uri().to_string())
     }
 
+    /// What to say of a server whose name is still being resolved after `limit`.
+    pub(super) fn unresolved(&self, uri: &Uri, limit: Duration) -> Option<ResolveError> {
+        let proxy = self.proxies.intercept(uri);
+        let (target, search) = self.target(uri, proxy.as_ref());
+        self.resolver.unanswered(target.host().unwrap_or_default(), search, limit)
+    }
+
+    /// Where the connection leads, and whether the search list may complete that name: a proxy's may be one inside the cluster.
+    fn target<'u>(&self, uri: &'u Uri, proxy: Option<&'u Intercept>) -> (&'u Uri, bool) {
+        proxy.map_or((uri, self.search), |proxy| (proxy.uri(), true))
+    }
+
     async fn connect(self, uri: Uri, notes: Notes) -> Result<Stream, BoxError> {
-        let Some(proxy) = self.proxies.intercept(&uri) else {
-            let tcp = Tcp::new(self.resolver.lookup(self.search, notes.clone()), notes);
-            return HttpsConnector::new(tcp, self.tls, false, self.names).call(uri).await;
+        let proxy = self.proxies.intercept(&uri);
+        let (target, search) = self.target(&uri, proxy.as_ref());
+        let addresses = self.resolver.addresses(target.host().unwrap_or_default(), search).await?;
+        let plain = if target.scheme_str() == Some("https") { 443 } else { 80 };
+        let tcp = Tcp { addresses: Some(addresses), port: target.port_u16().unwrap_or(plain), notes };
+        let connecting = match &proxy {
+            None => HttpsConnector::new(tcp, self.tls, false, self.names).call(uri),
+            Some(proxy) => HttpsConnector::new(tunnel(proxy, tcp)?, self.tls, false, self.names).call(uri),
         };
-        // A proxy's name may be one inside the cluster.
-        let tcp = Tcp::new(self.resolver.lookup(true, notes.clone()), notes);
-        HttpsConnector::new(tunnel(&proxy, tcp)?, self.tls, false, self.names).call(uri).await
+        timeout(self.limit, connecting).await.unwrap_or_else(|_| Err(ConnectTimeout(self.limit).into()))
     }
 }
 
@@ -123,29 +145,18 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (limit, notes, proxy) = (self.limit, Notes::default(), self.proxy(&uri));
+        let (notes, proxy) = (Notes::default(), self.proxy(&uri));
         let connecting = self.clone().connect(uri, notes.clone());
-        Box::pin(async move {
-            let connected = tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| Err(ConnectTimeout(limit).into()));
-            connected.map_err(|source| Unreached { way: proxy.map_or_else(|| notes.way(), Way::Proxy), source }.into())
-        })
+        Box::pin(async move { connecting.await.map_err(|source| Unreached { way: proxy.map_or_else(|| notes.way(), Way::Proxy), source }.into()) })
     }
 }
 
-/// Plain connections, whose far end is noted.
-#[derive(Clone)]
+/// A plain connection to any of the addresses, whose far end is noted.
 struct Tcp {
-    connector: HttpConnector<Lookup>,
+    /// Taken by the one call.
+    addresses: Option<Addresses>,
+    port: u16,
     notes: Notes,
-}
-
-impl Tcp {
-    fn new(lookup: Lookup, notes: Notes) -> Tcp {
-        let mut connector = HttpConnector::new_with_resolver(lookup);
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        Tcp { connector, notes }
-    }
 }
 
 impl Service<Uri> for Tcp {
@@ -157,14 +168,29 @@ impl Service<Uri> for Tcp {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, notes) = (self.connector.call(uri), self.notes.clone());
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let (addresses, port, notes) = (self.addresses.take(), self.port, self.notes.clone());
         Box::pin(async move {
-            let connection = connecting.await?;
-            if let Ok(peer) = connection.inner().peer_addr() {
-                notes.replace(vec![peer.ip()]);
-            }
-            Ok(connection)
+            let addresses = addresses.unwrap_or_else(|| Addresses { known: Vec::new(), late: None });
+            Ok(TokioIo::new(dial(addresses, port, &notes).await?))
         })
+    }
+}
+
+/// The first connection that comes about.
+async fn dial(Addresses { known, late }: Addresses, port: u16, notes: &Notes) -> io::Result<TcpStream> {
+    notes.replace(known.clone());
+    let late = late.map(|late| late.inspect(|more| notes.add(more)).boxed());
+    match race(known, late, HEAD_START, |address| TcpStream::connect((address, port))).await {
+        Ok(stream) => {
+            stream.set_nodelay(true)?;
+            notes.replace(vec![stream.peer_addr()?.ip()]);
+            Ok(stream)
+        }
+        // Where a family has no route, the other one says more.
+        Err(failures) => {
+            let telling = failures.into_iter().min_by_key(|error| error.kind() == io::ErrorKind::NetworkUnreachable);
+            Err(telling.unwrap_or_else(|| io::Error::other("there is no address")))
+        }
     }
 }

@@ -24,7 +24,7 @@ use super::server::{Server, Way};
 use crate::plan::TokenProxy;
 use crate::secret::SecretValue;
 
-/// Resolving, connecting and shaking hands.
+/// Connecting and shaking hands.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A whole request, connecting included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
@@ -123,8 +123,14 @@ impl Network for HttpsNetwork {
         let connection = capture_connection(&mut request);
         let uri = request.uri().clone();
         let server = || Server { authority: authority.clone(), way: pool.way(&uri, &connection) };
-        let answer = tokio::time::timeout(limit, pool.exchange(request, &server)).await;
-        answer.unwrap_or_else(|_| Err(TransportError::Timeout { server: server(), limit }))
+        let mut exchange = std::pin::pin!(pool.exchange(request, &server));
+        // It is not dropped yet when we ask how far it has come.
+        tokio::time::timeout(limit, exchange.as_mut()).await.unwrap_or_else(|_| {
+            Err(match pool.connector.unresolved(&uri, limit) {
+                Some(ResolveError { host, reason }) => TransportError::Dns { host, reason },
+                None => TransportError::Timeout { server: server(), limit },
+            })
+        })
     }
 }
 

@@ -109,6 +109,6 @@ pub enum TransportError {
 }
 
 /// Whole seconds where there are any: a deadline leaves odd rests.
-fn seconds(limit: Duration) -> String {
+pub(super) fn seconds(limit: Duration) -> String {
     if limit < Duration::from_secs(1) { format!("{}ms", limit.as_millis()) } else { format!("{}s", limit.as_secs_f64().round()) }
 }

@@ -78,6 +78,10 @@ impl Notes {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
+    pub(super) fn add(&self, addresses: &[IpAddr]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(addresses);
+    }
+
     pub(super) fn way(&self) -> Way {
         Way::Addresses(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
