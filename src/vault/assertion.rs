@@ -17,14 +17,10 @@ struct Claims {
     aud: Value,
 }
 
-/// "the ServiceAccount token of issuer …, subject …, audience …". The token itself is never shown.
-pub(super) fn describe(token: &str) -> String {
-    match claims(token) {
-        Some(claims) => {
-            format!("the ServiceAccount token of issuer {}, subject {}, audience {}", text(&claims.iss), text(&claims.sub), text(&claims.aud))
-        }
-        None => "a ServiceAccount token that is not a JSON web token".to_owned(),
-    }
+/// "issuer …, subject …, audience …" of a token, which itself is never shown; nothing if it is not a JSON web token.
+pub(super) fn describe(token: &str) -> Option<String> {
+    let claims = claims(token)?;
+    Some(format!("issuer {}, subject {}, audience {}", text(&claims.iss), text(&claims.sub), text(&claims.aud)))
 }
 
 fn claims(token: &str) -> Option<Claims> {
@@ -51,13 +47,13 @@ mod tests {
         for (token, expected) in [
             (
                 token(r#"{"iss":"https://oidc/","sub":"system:serviceaccount:default:app","aud":["api://AzureADTokenExchange"]}"#),
-                "the ServiceAccount token of issuer https://oidc/, subject system:serviceaccount:default:app, audience api://AzureADTokenExchange",
+                Some("issuer https://oidc/, subject system:serviceaccount:default:app, audience api://AzureADTokenExchange"),
             ),
-            (token(r#"{"sub":"s","aud":["a","b"]}"#), "the ServiceAccount token of issuer (none), subject s, audience a and b"),
-            ("not a token".to_owned(), "a ServiceAccount token that is not a JSON web token"),
-            ("a.!.c".to_owned(), "a ServiceAccount token that is not a JSON web token"),
+            (token(r#"{"sub":"s","aud":["a","b"]}"#), Some("issuer (none), subject s, audience a and b")),
+            ("not a token".to_owned(), None),
+            ("a.!.c".to_owned(), None),
         ] {
-            assert_eq!(describe(&token), expected);
+            assert_eq!(describe(&token).as_deref(), expected);
         }
     }
 }

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn no_web_token_is_repeated_whoevers_it_is() {
+    fn no_web_token_is_repeated() {
         for (text, expected) in [
             (format!("for {TOKEN}."), "for [redacted]"),
             (format!("{TOKEN}, {}", &TOKEN[..30]), "[redacted], [redacted]"),

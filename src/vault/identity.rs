@@ -49,7 +49,10 @@ fn workload(cloud: &PlanCloud, client: &Guid, tenant: &Guid, file: &AbsolutePath
     let client_of = format!("client {client} of tenant {tenant}");
     let cannot = |failure: Failure| Failure { what: format!("{client_of} cannot sign in: {}", failure.what), ..failure };
     let assertion = read(Path::new(file.as_str()), "the ServiceAccount token").map_err(cannot)?;
-    let who = format!("{client_of} with {}", assertion::describe(&assertion));
+    let who = match assertion::describe(&assertion) {
+        Some(claims) => format!("{client_of} with the ServiceAccount token of {claims}"),
+        None => format!("{client_of} with a ServiceAccount token that is not a JSON web token"),
+    };
     let credential = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)];
     Ok(match proxy {
         None => entra(cloud, client, tenant, &credential, who),

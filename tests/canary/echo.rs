@@ -44,7 +44,8 @@ async fn answer(acceptor: TlsAcceptor, stream: TcpStream, class: Class) {
         assert!(stream.read_buf(&mut request).await.unwrap() > 0, "the request breaks off");
         let text = String::from_utf8(request.clone()).unwrap();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.to_ascii_lowercase().split("content-length: ").nth(1).map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+        let length: usize =
+            head.to_ascii_lowercase().split("content-length: ").nth(1).map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
         if body.len() == length {
             break (head.to_owned(), body.to_owned());
         }

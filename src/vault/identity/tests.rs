@@ -66,6 +66,16 @@ fn a_workload_identity_exchanges_the_token_that_is_in_the_file_now() {
     }
 }
 
+#[test]
+fn a_token_that_is_no_web_token_is_called_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    write(&file, "nonsense");
+    let sign_in = sign_in(&cloud(), &workload_identity(&file), NOW).unwrap();
+    assert_eq!(sign_in.who, format!("client {CLIENT} of tenant {TENANT} with a ServiceAccount token that is not a JSON web token"));
+    assert_eq!(sign_in.secrets.iter().map(SecretValue::expose).collect::<Vec<_>>(), [b"nonsense", b"nonsense"]);
+}
+
 /// A folder of a mounted Secret, and the identity that is in it.
 fn principal(files: &[(&str, &str)]) -> (tempfile::TempDir, Identity) {
     let directory = tempfile::tempdir().unwrap();
@@ -81,6 +91,7 @@ fn a_service_principal_comes_from_its_mounted_secret() {
     let sign_in = sign_in(&cloud(), &identity, NOW).unwrap();
     assert!(form(&sign_in).ends_with("&client_secret=s%26cr%3Dt"));
     assert_eq!(sign_in.who, format!("client {CLIENT} of tenant {TENANT} with the client secret of Secret web-sp"));
+    assert_eq!(sign_in.secrets.iter().map(SecretValue::expose).collect::<Vec<_>>(), [&b"s&cr=t"[..], b"s%26cr%3Dt"]);
 }
 
 #[test]
@@ -99,7 +110,7 @@ fn a_service_principal_without_a_secret_signs_with_its_certificate() {
              &client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
         )
     );
-    let told = assertion::describe(assertion);
+    let told = assertion::describe(assertion).unwrap();
     assert_eq!(told, format!("issuer {CLIENT}, subject {CLIENT}, audience https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token"));
     let start = format!("client {CLIENT} of tenant {TENANT} with the certificate of Secret web-sp (thumbprint ");
     assert!(sign_in.who.starts_with(&start) && sign_in.who.ends_with(" as x5t#S256)"), "{}", sign_in.who);
