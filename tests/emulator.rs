@@ -14,6 +14,8 @@ mod emulator;
 mod entra;
 #[path = "emulator/faults.rs"]
 mod faults;
+#[path = "emulator/hosts.rs"]
+mod hosts;
 #[path = "emulator/imds.rs"]
 mod imds;
 #[path = "emulator/keys.rs"]

@@ -4,17 +4,26 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use http_body_util::BodyExt;
 use serde::Serialize;
 use std::net::IpAddr;
 
-/// The longest body that is read. A secret's value has at most 25,600 characters.
-const BODY_LIMIT: usize = 1024 * 1024;
+use super::host::Host;
+
+/// The longest body that is taken. A secret's value has at most 25,600 characters.
+pub(super) const BODY_LIMIT: usize = 1024 * 1024;
+/// What is received of a body that is too long, so that its sender comes to read the answer.
+const DISCARD_LIMIT: usize = 64 * BODY_LIMIT;
+
+/// A body of more than [`BODY_LIMIT`] bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooLong;
 
 /// Who is at the other end of the connection; the listener puts it into every request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// A request with its query taken apart; the body is not read yet.
+/// A request, received whole, with its query taken apart.
 pub(super) struct Call {
     pub(super) method: Method,
     /// As it was sent, still percent-encoded.
@@ -22,11 +31,11 @@ pub(super) struct Call {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     pub(super) peer: Option<IpAddr>,
-    body: Body,
+    body: Result<Bytes, TooLong>,
 }
 
 impl Call {
-    pub(super) fn new(request: Request) -> Call {
+    pub(super) async fn receive(request: Request) -> Call {
         let (head, body) = request.into_parts();
         Call {
             method: head.method,
@@ -34,7 +43,7 @@ impl Call {
             query: form(head.uri.query().unwrap_or_default().as_bytes()),
             headers: head.headers,
             peer: head.extensions.get::<Peer>().map(|peer| peer.0),
-            body,
+            body: received(body).await,
         }
     }
 
@@ -52,10 +61,30 @@ impl Call {
         self.header("host").unwrap_or("localhost")
     }
 
-    /// The whole body; `None` where it is too long or breaks off.
-    pub(super) async fn body(&mut self) -> Option<Bytes> {
-        axum::body::to_bytes(std::mem::take(&mut self.body), BODY_LIMIT).await.ok()
+    /// What they say.
+    pub(super) fn called(&self) -> Host<'_> {
+        Host::new(self.host())
     }
+
+    /// The body.
+    pub(super) fn body(&self) -> Result<Bytes, TooLong> {
+        self.body.clone()
+    }
+}
+
+/// A body that breaks off ends where it does: nobody waits for the answer.
+async fn received(mut body: Body) -> Result<Bytes, TooLong> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        match length {
+            0..=BODY_LIMIT => bytes.extend_from_slice(&data),
+            ..=DISCARD_LIMIT => bytes.clear(),
+            _ => break,
+        }
+    }
+    if length > BODY_LIMIT { Err(TooLong) } else { Ok(bytes.into()) }
 }
 
 /// The pairs of a query or a form.

@@ -1,9 +1,10 @@
 //! `vault-emulator`: the command line around the library.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
@@ -29,15 +30,37 @@ struct Serve {
     /// Tenants, identities, vaults and secrets (YAML).
     #[arg(long)]
     config: PathBuf,
-    /// HTTPS: vaults and token endpoint. Port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:8443")]
+    /// HTTPS: vaults and token endpoint. A port alone is one of 127.0.0.1; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443", value_parser = address)]
     listen: SocketAddr,
-    /// Plain HTTP: managed-identity endpoint.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    imds_listen: SocketAddr,
+    /// Plain HTTP: managed-identity endpoint, health and ca.pem; off does without them.
+    #[arg(long, value_name = "ADDRESS|off", default_value = "127.0.0.1:8080")]
+    imds_listen: Plain,
     /// Keeps ca.pem, which clients must trust, and the CA's key, so that both survive a restart.
     #[arg(long, default_value = "vault-emulator-state")]
     state_dir: PathBuf,
+}
+
+/// Where the plain listener is, if there is one.
+#[derive(Clone, Copy, Debug)]
+struct Plain(Option<SocketAddr>);
+
+impl FromStr for Plain {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Plain, String> {
+        if text == "off" {
+            return Ok(Plain(None));
+        }
+        address(text).map(|address| Plain(Some(address))).map_err(|error| format!("{error}, nor off"))
+    }
+}
+
+/// An address with a port, or a port of 127.0.0.1.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let port = || text.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let neither = || format!("{text:?} is neither an address with a port, such as 127.0.0.1:8443, nor a port alone");
+    text.parse().or_else(|_| port()).map_err(|_| neither())
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,9 +132,12 @@ impl Cli {
 impl Serve {
     fn run(self) -> Result<(), CliError> {
         let config = Config::load(&self.config)?;
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
         let given_certificate = config.tls_certificate().map(Path::to_owned);
         let ca = given_certificate.unwrap_or_else(|| self.state_dir.join("ca.pem"));
-        let options = Options { listen: self.listen, imds_listen: self.imds_listen, state_dir: Some(self.state_dir) };
+        let options = Options { listen: self.listen, imds_listen: self.imds_listen.0, state_dir: Some(self.state_dir) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -8,23 +8,32 @@ use axum::response::Response;
 use axum::{Router, routing};
 use serde_json::json;
 
-use super::call::{self, Call};
+use super::call::{self, BODY_LIMIT, Call, TooLong};
 use super::world::World;
 
 /// The same on both listeners.
 pub(super) fn routes() -> Router<Arc<World>> {
-    Router::new().route("/_emulator/faults", routing::any(faults)).route("/_emulator/requests", routing::any(requests))
+    Router::new()
+        .route("/_emulator/faults", routing::any(faults))
+        .route("/_emulator/requests", routing::any(requests))
+        .route("/_emulator/health", routing::get(|| async { "ok\n" }))
+        .route("/_emulator/ca.pem", routing::get(ca))
+}
+
+/// What clients must trust, for those who cannot read the state directory.
+async fn ca(State(world): State<Arc<World>>) -> Response {
+    call::typed(StatusCode::OK, "application/x-pem-file", world.ca_pem.clone())
 }
 
 async fn faults(State(world): State<Arc<World>>, request: Request) -> Response {
-    let mut call = Call::new(request);
+    let call = Call::receive(request).await;
     if call.method != Method::POST {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "faults are POSTed");
     }
-    let Some(body) = call.body().await else { return refuse(StatusCode::BAD_REQUEST, "the body is too long or broke off") };
-    match world.faults.script(&body) {
-        Ok(()) => call::empty(StatusCode::NO_CONTENT),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    match call.body().map(|body| world.faults.script(&body)) {
+        Ok(Ok(())) => call::empty(StatusCode::NO_CONTENT),
+        Ok(Err(error)) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(TooLong) => refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {BODY_LIMIT} bytes")),
     }
 }
 

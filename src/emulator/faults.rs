@@ -1,16 +1,19 @@
 //! Scripted faults: what tests and developers tell the emulator to do wrong.
 
+mod wish;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use regex::bytes::{Regex, RegexBuilder};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::config::RefusalWords;
+use wish::{Wish, WishError, WishKind};
 
 /// The three services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Plane {
     Vault,
@@ -18,57 +21,15 @@ pub(super) enum Plane {
     Imds,
 }
 
-/// A fault as it is asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wish {
-    plane: Option<Plane>,
-    kind: WishKind,
-    #[serde(rename = "match")]
-    pattern: Option<String>,
-    count: Option<u32>,
-    retry_after: Option<u64>,
-    status: Option<u16>,
-    delay_ms: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum WishKind {
-    Throttle,
-    Unavailable,
-    Rbac,
-    Policy,
-    Denied,
-    Firewall,
-    Connection,
-    Status,
-    Delay,
-    Clear,
-    Truncate,
-    Garbage,
-    Reset,
-}
-
-/// Why a fault cannot be scripted.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WishError {
-    #[error("not a fault: {0}")]
-    Json(String),
-    #[error("plane is missing: vault, entra or imds")]
-    NoPlane,
-    #[error("this kind needs {0}")]
-    Missing(&'static str),
-    #[error("{0} means nothing for this kind")]
-    Superfluous(&'static str),
-    #[error("only the vault plane refuses in this way")]
-    VaultOnly,
-    #[error("status is a number from 200 to 599")]
-    Status,
-    #[error("count is at least 1; without it the fault stays until it is cleared")]
-    Count,
-    #[error("match is no regular expression: {0}")]
-    Pattern(String),
+impl Plane {
+    /// As it is written everywhere.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Plane::Vault => "vault",
+            Plane::Entra => "entra",
+            Plane::Imds => "imds",
+        }
+    }
 }
 
 /// What goes wrong.
@@ -134,7 +95,7 @@ pub(super) struct Faults(Mutex<Vec<Scripted>>);
 impl Faults {
     /// Adds a fault, or clears those of one plane or of all.
     pub(super) fn script(&self, json: &[u8]) -> Result<(), WishError> {
-        let wish: Wish = serde_json::from_slice(json).map_err(|error| WishError::Json(error.to_string()))?;
+        let wish = Wish::read(json)?;
         wish.check()?;
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match wish.fault()? {

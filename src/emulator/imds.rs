@@ -1,11 +1,11 @@
-//! The managed-identity endpoint of Azure's instance metadata service.
+//! The managed-identity endpoints of Azure's instance metadata service and of App Service.
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use axum::{Router, routing};
 use serde_json::json;
 
 use super::call::{self, Call};
@@ -20,9 +20,9 @@ const LIFETIME: u64 = 86_399;
 /// Why there is no token: status, `error`, `error_description`.
 struct Refusal(StatusCode, &'static str, String);
 
+/// Every path: some clients begin with two slashes.
 pub(super) fn routes() -> Router<Arc<World>> {
-    let path = "/metadata/identity/oauth2/token";
-    Router::new().route(path, routing::any(handle)).route(&format!("{path}/"), routing::any(handle)).fallback(handle)
+    Router::new().fallback(handle)
 }
 
 async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
@@ -62,17 +62,22 @@ fn token(world: &World, call: &Call) -> Result<Response, Refusal> {
 
 /// What protects the endpoint from requests that were tricked out of somebody.
 fn check(call: &Call) -> Result<(), Refusal> {
-    if call.path.trim_end_matches('/') != "/metadata/identity/oauth2/token" {
-        return Err(Refusal(StatusCode::NOT_FOUND, "not_found", "The requested path does not exist".into()));
-    }
+    let is_virtual_machine = match call.path.trim_matches('/') {
+        "metadata/identity/oauth2/token" => true,
+        "msi/token" => false,
+        _ => return Err(Refusal(StatusCode::NOT_FOUND, "not_found", "The requested path does not exist".into())),
+    };
     if call.method != Method::GET {
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET is allowed".into()));
     }
     if call.headers.contains_key("x-forwarded-for") {
         return Err(bad("Requests with an X-Forwarded-For header are not served"));
     }
-    if !call.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+    if is_virtual_machine && !call.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Err(bad("Required metadata header not specified"));
+    }
+    if !is_virtual_machine && call.header("x-identity-header").is_none_or(str::is_empty) {
+        return Err(bad("Required X-IDENTITY-HEADER header not specified"));
     }
     if call.query("api-version").is_none_or(str::is_empty) {
         return Err(bad("api-version was not specified in the request"));

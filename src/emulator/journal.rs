@@ -47,7 +47,7 @@ pub(super) struct Journal(Mutex<Pages>);
 impl Journal {
     pub(super) fn note(&self, mut entry: Entry, status: Option<StatusCode>) {
         entry.status = status.map_or(0, |status| status.as_u16());
-        tracing::info!(plane = ?entry.plane, method = entry.method, path = entry.path, status = entry.status, "request");
+        tracing::info!(plane = %entry.plane.name(), method = entry.method, path = entry.path, status = entry.status, "request");
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *pages.counts.entry(entry.plane).or_default().entry(entry.status).or_default() += 1;
         pages.requests.push_back(entry);

@@ -10,6 +10,7 @@ mod control;
 mod crypto;
 mod entra;
 mod faults;
+mod host;
 mod ids;
 mod imds;
 mod journal;
@@ -43,8 +44,8 @@ use world::World;
 pub struct Options {
     /// HTTPS: vaults and token endpoint.
     pub listen: SocketAddr,
-    /// Plain HTTP: managed-identity endpoint.
-    pub imds_listen: SocketAddr,
+    /// Plain HTTP: managed-identity endpoint; `None` does without it.
+    pub imds_listen: Option<SocketAddr>,
     /// Holds `ca.pem` and the CA's key; `None` writes nothing and makes a new CA.
     pub state_dir: Option<PathBuf>,
 }
@@ -53,7 +54,7 @@ impl Default for Options {
     /// Free ports of 127.0.0.1, nothing on disk: what a test wants.
     fn default() -> Options {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Options { listen: free, imds_listen: free, state_dir: None }
+        Options { listen: free, imds_listen: Some(free), state_dir: None }
     }
 }
 
@@ -61,8 +62,10 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("{option}: cannot listen on {address}: {source}; 0 takes a free port{}", also(option))]
     Listen {
+        /// What the program calls this address.
+        option: &'static str,
         /// The address.
         address: SocketAddr,
         /// The system's reason.
@@ -86,8 +89,8 @@ pub struct Addresses {
     pub vault: String,
     /// `https://localhost:PORT`: for `AZURE_AUTHORITY_HOST`.
     pub authority: String,
-    /// `http://127.0.0.1:PORT`: for `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
-    pub imds: String,
+    /// `http://127.0.0.1:PORT`: for `AZURE_POD_IDENTITY_AUTHORITY_HOST`. `None` where there is no such listener.
+    pub imds: Option<String>,
 }
 
 /// The way to a running emulator.
@@ -102,19 +105,31 @@ impl Emulator {
     pub async fn bind(config: Config, options: Options) -> Result<Bound, BindError> {
         let identity = match &config.tls {
             Some(files) => tls::given(files)?,
-            None => tls::made(options.state_dir.as_deref())?,
+            None => tls::made(options.state_dir.as_deref(), options.listen.ip())?,
         };
-        let (secure, secure_address) = listen_on(options.listen).await?;
-        let (imds, imds_address) = listen_on(options.imds_listen).await?;
+        let (secure, secure_address) = listen_on("--listen", options.listen).await?;
+        let imds = match options.imds_listen {
+            Some(address) => Some(listen_on(IMDS_LISTEN, address).await?),
+            None => None,
+        };
         let authority = format!("https://localhost:{}", secure_address.port());
-        let addresses = Addresses { vault: authority.clone(), authority: authority.clone(), imds: format!("http://{imds_address}") };
-        let world = World::new(config, TokenKey::generate().ok_or(BindError::Random)?, authority).map_err(BindError::Seed)?;
+        let imds_address = imds.as_ref().map(|(_, address)| format!("http://{address}"));
+        let addresses = Addresses { vault: authority.clone(), authority, imds: imds_address };
+        let imds = imds.map(|(listener, _)| listener);
+        let world = World::new(config, TokenKey::generate().ok_or(BindError::Random)?, identity.ca_pem.clone()).map_err(BindError::Seed)?;
         Ok(Bound { secure, secure_address, imds, identity, addresses, world: Arc::new(world) })
     }
 }
 
-async fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
-    let failed = |source| BindError::Listen { address, source };
+const IMDS_LISTEN: &str = "--imds-listen";
+
+/// What else this option can be.
+fn also(option: &str) -> &'static str {
+    if option == IMDS_LISTEN { ", off does without this listener" } else { "" }
+}
+
+async fn listen_on(option: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError::Listen { option, address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     Ok((listener, local))
@@ -124,7 +139,7 @@ async fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Bin
 pub struct Bound {
     secure: TcpListener,
     secure_address: SocketAddr,
-    imds: TcpListener,
+    imds: Option<TcpListener>,
     identity: Identity,
     addresses: Addresses,
     world: Arc<World>,
@@ -153,7 +168,13 @@ impl Bound {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let secure = Router::new().merge(entra::routes()).fallback(routing::any(vault::handle)).merge(control::routes());
         let secure = listen::serve(self.secure, Some(self.identity.server), secure.with_state(self.world.clone()));
-        let imds = listen::serve(self.imds, None, imds::routes().merge(control::routes()).with_state(self.world));
+        let routes = imds::routes().merge(control::routes()).with_state(self.world);
+        let imds = async {
+            match self.imds {
+                Some(listener) => listen::serve(listener, None, routes).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = secure => {}
             () = imds => {}

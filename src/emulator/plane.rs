@@ -25,7 +25,7 @@ pub(super) async fn serve<F>(world: Arc<World>, plane: Plane, request: Request, 
 where
     F: Future<Output = Response>,
 {
-    let call = Call::new(request);
+    let call = Call::receive(request).await;
     let entry = Entry::new(plane, &call);
     let arrival = world.faults.arrival(plane, &call.path);
     if !arrival.delay.is_zero() {

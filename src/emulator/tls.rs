@@ -1,39 +1,29 @@
 //! The certificate that the emulator serves: made by a CA of its own, or given.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
 };
-use rustls::ServerConfig;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, WantsServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ConfigBuilder, ServerConfig};
 
 use super::clock;
 use super::config::TlsFiles;
 
-/// Every name under which a client may look for the emulator.
-const NAMES: [&str; 13] = [
-    "localhost",
-    "*.localhost",
-    "*.vault.localhost",
-    "*.vault.azure.net",
-    "*.vault.azure.cn",
-    "*.vault.usgovcloudapi.net",
-    "login.microsoftonline.com",
-    "login.microsoftonline.us",
-    "login.microsoft.com",
-    "login.windows.net",
-    "sts.windows.net",
-    "login.chinacloudapi.cn",
-    "login.partner.microsoftonline.cn",
-];
+/// For how many names certificates are kept.
+const NAMES_LIMIT: usize = 256;
 
 /// Why there is nothing to serve TLS with.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +60,9 @@ pub(super) fn given(files: &TlsFiles) -> Result<Identity, TlsError> {
     Ok(Identity { server: server(chain, key)?, ca_pem })
 }
 
-/// Makes a certificate. The CA's key is kept in `state_dir`, so that a client that trusts `ca.pem` still does after a restart.
-pub(super) fn made(state_dir: Option<&Path>) -> Result<Identity, TlsError> {
+/// Makes a CA, and a certificate for every name by which a client calls. The CA's key is kept in `state_dir`, so that a client that trusts `ca.pem`
+/// still does after a restart.
+pub(super) fn made(state_dir: Option<&Path>, listen: IpAddr) -> Result<Identity, TlsError> {
     let (ca_key, kept_pem) = match state_dir {
         None => (KeyPair::generate()?, None),
         Some(dir) => ca_key(dir)?,
@@ -81,10 +72,47 @@ pub(super) fn made(state_dir: Option<&Path>) -> Result<Identity, TlsError> {
     if let Some(dir) = state_dir {
         write(&dir.join("ca.pem"), ca_pem.as_bytes(), 0o644)?;
     }
-    let leaf_key = KeyPair::generate()?;
-    let leaf = leaf_params()?.signed_by(&leaf_key, &ca)?;
-    let key = PrivateKeyDer::try_from(leaf_key.serialize_der()).map_err(|error| rustls::Error::General(error.to_owned()))?;
-    Ok(Identity { server: server(vec![leaf.der().clone()], key)?, ca_pem })
+    let leaves = Leaves { ca, key: KeyPair::generate()?, listen, made: Mutex::default() };
+    leaves.make("localhost")?;
+    Ok(Identity { server: over_http1(config()?.with_cert_resolver(Arc::new(leaves))), ca_pem })
+}
+
+/// A certificate for each name that was called, all for one key.
+struct Leaves {
+    ca: CertifiedIssuer<'static, KeyPair>,
+    key: KeyPair,
+    /// The address of the listener, where it is one.
+    listen: IpAddr,
+    made: Mutex<HashMap<String, Arc<CertifiedKey>>>,
+}
+
+impl Leaves {
+    /// `localhost` and addresses are in every certificate: who calls an address names nothing.
+    fn make(&self, name: &str) -> Result<Arc<CertifiedKey>, TlsError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(leaf) = made.get(name) {
+            return Ok(leaf.clone());
+        }
+        let leaf = leaf_params(name, self.listen)?.signed_by(&self.key, &self.ca)?;
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).map_err(|error| rustls::Error::General(error.to_owned()))?;
+        let leaf = Arc::new(CertifiedKey::new(vec![leaf.der().clone()], any_supported_type(&key)?));
+        if made.len() < NAMES_LIMIT {
+            made.insert(name.to_owned(), leaf.clone());
+        }
+        Ok(leaf)
+    }
+}
+
+impl ResolvesServerCert for Leaves {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.make(hello.server_name().unwrap_or("localhost")).ok()
+    }
+}
+
+impl std::fmt::Debug for Leaves {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Leaves")
+    }
 }
 
 /// The CA's key and certificate of an earlier run, or a new key.
@@ -112,10 +140,10 @@ fn ca_params() -> CertificateParams {
 }
 
 /// Some clients refuse certificates that are good for more than 825 days.
-fn leaf_params() -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
-    let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    params.subject_alt_names.extend(addresses.map(SanType::IpAddress));
+fn leaf_params(called: &str, listen: IpAddr) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(BTreeSet::from(["localhost", called]).into_iter().map(str::to_owned).collect::<Vec<_>>())?;
+    let addresses = BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST), listen]);
+    params.subject_alt_names.extend(addresses.into_iter().filter(|address| !address.is_unspecified()).map(SanType::IpAddress));
     params.distinguished_name = name("vault-emulator");
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -132,11 +160,17 @@ fn name(common: &str) -> rcgen::DistinguishedName {
 }
 
 fn server(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
+    Ok(over_http1(config()?.with_single_cert(chain, key)?))
+}
+
+fn over_http1(mut config: ServerConfig) -> Arc<ServerConfig> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Arc::new(config)
+}
+
+fn config() -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_no_client_auth())
 }
 
 fn write(file: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {

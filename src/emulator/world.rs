@@ -6,6 +6,7 @@ use crate::names::Guid;
 use super::clock;
 use super::config::{Config, ManagedIdentity, Tenant};
 use super::faults::Faults;
+use super::host::{self, Host};
 use super::journal::Journal;
 use super::tokens::{self, Claims, TokenKey};
 use super::vault::LiveVault;
@@ -17,14 +18,14 @@ pub(super) struct World {
     vaults: Vec<LiveVault>,
     token_lifetime: Option<Span>,
     pub(super) token_key: TokenKey,
-    /// `https://localhost:PORT`.
-    pub(super) authority: String,
+    /// What clients must trust.
+    pub(super) ca_pem: String,
     pub(super) faults: Faults,
     pub(super) journal: Journal,
 }
 
 impl World {
-    pub(super) fn new(config: Config, token_key: TokenKey, authority: String) -> Result<World, String> {
+    pub(super) fn new(config: Config, token_key: TokenKey, ca_pem: String) -> Result<World, String> {
         let first_tenant = config.tenants[0].id.clone();
         Ok(World {
             tenants: config.tenants,
@@ -32,16 +33,21 @@ impl World {
             vaults: config.vaults.into_iter().map(|vault| LiveVault::new(vault, &first_tenant)).collect::<Result<_, _>>()?,
             token_lifetime: config.token_lifetime,
             token_key,
-            authority,
+            ca_pem,
             faults: Faults::default(),
             journal: Journal::default(),
         })
     }
 
-    /// The vault whose name is the first label of the host; the first vault for any other host.
-    pub(super) fn vault(&self, host: &str) -> &LiveVault {
-        let label = host.split(['.', ':']).next().unwrap_or_default();
-        self.vaults.iter().find(|vault| vault.name().eq_ignore_ascii_case(label)).unwrap_or(&self.vaults[0])
+    /// The vault whose name is the first label of the host. The first vault, too, is called by names that are no vault's: `localhost`, an address,
+    /// the name of a machine.
+    pub(super) fn vault(&self, host: Host<'_>) -> Option<&LiveVault> {
+        let named = self.vaults.iter().find(|vault| vault.name().eq_ignore_ascii_case(host.label()));
+        named.or_else(|| self.vaults.first().filter(|_| host.is_bare()))
+    }
+
+    pub(super) fn vault_names(&self) -> String {
+        self.vaults.iter().map(LiveVault::name).collect::<Vec<_>>().join(", ")
     }
 
     /// A token for `client_id`, and its lifetime in seconds (`usual` where the configuration says nothing).
@@ -61,19 +67,9 @@ impl World {
     }
 }
 
-/// Where vaults live, the public cloud first.
-const SUFFIXES: [&str; 3] = ["vault.azure.net", "vault.azure.cn", "vault.usgovcloudapi.net"];
-
-/// The audience that a vault expects when it is called by this host name.
-pub(super) fn resource_of(host: &str) -> String {
-    let name = host.split(':').next().unwrap_or_default();
-    let under = |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|label| label.ends_with('.'));
-    format!("https://{}", SUFFIXES.into_iter().find(under).unwrap_or(SUFFIXES[0]))
-}
-
-/// Whether Entra knows the resource. Key Vault's with a slash at the end is known, and refused by vaults; so are two that are no vault at all.
+/// Whether Entra knows the resource. Key Vault's with a slash at the end is known, and refused by vaults; so are some that are no vault at all.
 pub(super) fn is_known_resource(resource: &str) -> bool {
-    let host = resource.strip_prefix("https://").unwrap_or_default();
-    let host = host.strip_suffix('/').unwrap_or(host);
-    SUFFIXES.contains(&host) || ["management.azure.com", "graph.microsoft.com"].contains(&host)
+    let resource = resource.strip_suffix('/').unwrap_or(resource);
+    host::clouds().any(|cloud| cloud.resource == resource || cloud.resource.replace("//vault.", "//managedhsm.") == resource)
+        || ["https://management.azure.com", "https://graph.microsoft.com"].contains(&resource)
 }

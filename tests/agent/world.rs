@@ -137,7 +137,7 @@ impl World {
         let thread = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
                 let bound = Emulator::bind(config, Options::default()).await.unwrap();
-                ready.send((bound.socket().port(), bound.addresses().imds.clone(), bound.ca_pem().to_owned())).unwrap();
+                ready.send((bound.socket().port(), bound.addresses().imds.clone().unwrap(), bound.ca_pem().to_owned())).unwrap();
                 bound.serve(async { drop(stopped.await) }).await;
             });
         });

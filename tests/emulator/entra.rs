@@ -243,3 +243,68 @@ async fn the_discovery_documents_name_the_token_endpoint() {
     let instances = get("/common/discovery/instance?api-version=1.1&authorization_endpoint=x").await.json;
     assert_eq!(instances["tenant_discovery_endpoint"], format!("{authority}/{TENANT}/v2.0/.well-known/openid-configuration"));
 }
+
+#[tokio::test]
+async fn scopes_beside_the_resources_own_are_taken_as_msal_sends_them() {
+    let running = Running::start().await;
+    let form = |scope| [("grant_type", "client_credentials"), ("client_id", OWNER), ("client_secret", OWNER_SECRET), ("scope", scope)];
+    for scope in ["openid profile offline_access https://vault.azure.net/.default", "https://vault.azure.net/.default email openid profile"] {
+        let answer = running.ask_token(TENANT, &form(scope)).await;
+        assert_eq!(answer.status, 200, "{scope}: {}", answer.json);
+        assert_eq!(claims(&answer)["aud"], RESOURCE);
+    }
+    for scope in ["openid profile", "https://vault.azure.net/.default https://graph.microsoft.com/.default", "openid Vault"] {
+        let words = format!(
+            "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to the \
+             resource identifier (application ID URI)."
+        );
+        assert_eq!(refusal(&running.ask_token(TENANT, &form(scope)).await), (400, "invalid_scope".to_owned(), 1_002_012, words));
+    }
+    assert_eq!(running.ask_token(TENANT, &form("https://managedhsm.azure.net/.default")).await.status, 200);
+}
+
+fn claims(answer: &Answer) -> Value {
+    base64_url(answer.json["access_token"].as_str().unwrap().split('.').nth(1).unwrap())
+}
+
+#[tokio::test]
+async fn no_token_and_no_refusal_of_one_is_kept_by_a_cache() {
+    let running = Running::start().await;
+    let form = [("grant_type", "client_credentials"), ("client_id", OWNER), ("client_secret", OWNER_SECRET), ("scope", SCOPE)];
+    for (answer, status) in [(running.ask_token(TENANT, &form).await, 200), (running.ask_token(TENANT, &form[..2]).await, 400)] {
+        let headers = ["cache-control", "pragma", "expires"].map(|name| answer.headers[name].to_str().unwrap());
+        assert_eq!((answer.status, headers), (status, ["no-store, no-cache", "no-cache", "-1"]));
+    }
+}
+
+#[tokio::test]
+async fn the_endpoints_of_version_1_take_a_resource_and_answer_in_strings() {
+    let running = Running::start().await;
+    let authority = &running.addresses.authority;
+    let ask = async |form: &str| {
+        let form = format!("grant_type=client_credentials&client_id={OWNER}&client_secret={OWNER_SECRET}{form}");
+        read(running.http.post(format!("{authority}/{TENANT}/oauth2/token")).body(form).send().await.unwrap()).await
+    };
+    let answer = ask("&resource=https://vault.azure.net").await;
+    let claims = claims(&answer);
+    for (key, value) in [
+        ("token_type", "Bearer"),
+        ("expires_in", "3599"),
+        ("ext_expires_in", "3599"),
+        ("expires_on", &claims["exp"].to_string()),
+        ("not_before", &claims["nbf"].to_string()),
+        ("resource", RESOURCE),
+    ] {
+        assert_eq!(answer.json[key], value);
+    }
+    assert_eq!((answer.status, &claims["aud"]), (200, &json!(RESOURCE)));
+    let words = "The request body must contain the following parameter: 'resource'.";
+    assert_eq!(refusal(&ask("").await), (400, "invalid_request".to_owned(), 900_144, words.to_owned()));
+
+    let document = read(running.http.get(format!("{authority}/{TENANT}/.well-known/openid-configuration")).send().await.unwrap()).await.json;
+    assert_eq!(document["issuer"], format!("https://sts.windows.net/{TENANT}/"));
+    assert_eq!(document["token_endpoint"], format!("{authority}/{TENANT}/oauth2/token"));
+    assert_eq!(document["jwks_uri"], format!("{authority}/{TENANT}/discovery/keys"));
+    let keys = read(running.http.get(format!("{authority}/{TENANT}/discovery/keys")).send().await.unwrap()).await.json;
+    assert_eq!(keys, json!({"keys": []}));
+}

@@ -36,7 +36,7 @@ async fn every_number_is_a_string() {
 }
 
 #[tokio::test]
-async fn the_identity_is_chosen_by_any_of_its_ids_and_the_slash_at_the_end_does_not_matter() {
+async fn the_identity_is_chosen_by_any_of_its_ids_and_slashes_too_many_do_not_matter() {
     let running = Running::start().await;
     for (selector, client_id) in [
         ("", SYSTEM),
@@ -45,7 +45,7 @@ async fn the_identity_is_chosen_by_any_of_its_ids_and_the_slash_at_the_end_does_
         ("&msi_res_id=/subscriptions/s/APP", SYSTEM),
         ("&mi_res_id=/subscriptions/s/app", SYSTEM),
     ] {
-        for path in [TOKEN.to_owned(), TOKEN.replace("token?", "token/?")] {
+        for path in [TOKEN.to_owned(), TOKEN.replace("token?", "token/?"), format!("/{TOKEN}")] {
             let answer = running.imds(&format!("{path}{selector}"), METADATA).await;
             assert_eq!((answer.status, &answer.json["client_id"]), (200, &json!(client_id)), "{path}{selector}");
         }
@@ -87,4 +87,21 @@ async fn without_a_system_assigned_identity_the_only_one_is_taken_and_two_are_am
     assert_eq!((answer.status, &answer.json["error_description"]), (400, &json!(text)));
     let one = two.replace("- {clientId: 77777777-7777-7777-7777-777777777777}\n", "");
     assert_eq!(Running::with(&one).await.imds(TOKEN, METADATA).await.json["client_id"], SYSTEM);
+}
+
+#[tokio::test]
+async fn the_endpoint_of_app_service_wants_its_own_header_and_version() {
+    let running = Running::start().await;
+    let path = "/msi/token?api-version=2019-08-01&resource=https://vault.azure.net";
+    let secret: &[(&str, &str)] = &[("X-IDENTITY-HEADER", "anything")];
+    let answer = running.imds(&format!("{path}&client_id={USER}"), secret).await;
+    assert_eq!((answer.status, &answer.json["client_id"], &answer.json["resource"]), (200, &json!(USER), &json!("https://vault.azure.net")));
+    assert!(answer.json["expires_on"].as_str().unwrap().parse::<u64>().is_ok(), "{}", answer.json);
+    for (headers, path, description) in [
+        (METADATA, path, "Required X-IDENTITY-HEADER header not specified"),
+        (secret, "/msi/token?resource=x", "api-version was not specified in the request"),
+    ] {
+        let answer = running.imds(path, headers).await;
+        assert_eq!((answer.status, answer.json), (400, json!({"error": "invalid_request", "error_description": description})));
+    }
 }

@@ -119,3 +119,26 @@ async fn each_operation_has_a_permission_of_its_own() {
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.json);
     }
 }
+
+#[tokio::test]
+async fn an_rsa_key_has_the_public_exponent_that_is_asked_for_and_keeps_it_when_it_is_rotated() {
+    let running = Running::start().await;
+    let owner = running.owner().await;
+    let made = create(&running, &owner, "three", json!({"kty": "RSA", "public_exponent": 3})).await;
+    assert_eq!(made["key"]["e"], "Aw");
+    assert_eq!(
+        create(&running, &owner, "usual", json!({"kty": "RSA", "public_exponent": 0})).await["key"]["e"],
+        "AQAB",
+        "the client for Java sends 0"
+    );
+    let rotated = call(&running, &owner, "POST", "/keys/three/rotate", None).await;
+    assert_eq!((rotated.status, &rotated.json["key"]["e"]), (200, &json!("Aw")));
+    let signed = call(&running, &owner, "POST", "/keys/three/sign", Some(json!({"alg": "RS256", "value": DIGEST}))).await.json;
+    let verify = json!({"alg": "RS256", "digest": DIGEST, "value": signed["value"]});
+    assert_eq!(call(&running, &owner, "POST", "/keys/three/verify", Some(verify)).await.json, json!({"value": true}));
+    for exponent in [1, 4, 4_294_967_297_u64] {
+        let answer = call(&running, &owner, "POST", "/keys/bad/create", Some(json!({"kty": "RSA", "public_exponent": exponent}))).await;
+        let words = json!({"error": {"code": "BadParameter", "message": "Property public_exponent has invalid value\r\n"}});
+        assert_eq!((answer.status, answer.json), (400, words), "{exponent}");
+    }
+}

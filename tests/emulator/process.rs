@@ -32,9 +32,13 @@ fn write(folder: &Path, name: &str, text: &str) {
 }
 
 fn configured(folder: &Path) -> Command {
+    listening(folder, ["127.0.0.1:0", "127.0.0.1:0"])
+}
+
+fn listening(folder: &Path, [listen, imds]: [&str; 2]) -> Command {
     write(folder, "emulator.yaml", &CONFIG.replace("sa.jwks.json", &format!("{FIXTURES}/sa.jwks.json")));
     let mut command = program();
-    command.args(["--listen", "127.0.0.1:0", "--imds-listen", "127.0.0.1:0", "--config"]).arg(folder.join("emulator.yaml"));
+    command.args(["--listen", listen, "--imds-listen", imds, "--config"]).arg(folder.join("emulator.yaml"));
     command.arg("--state-dir").arg(folder.join("state")).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -90,7 +94,7 @@ async fn it_prints_one_ready_line_serves_and_ends_cleanly_on_sigterm() {
     stdout.read_to_string(&mut rest).unwrap();
     process.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(rest, "", "standard output carries the ready line alone");
-    assert!(log.contains("path=\"/secrets/db-password\" status=200"), "{log}");
+    assert!(log.contains("plane=vault method=\"GET\" path=\"/secrets/db-password\" status=200"), "{log}");
     assert!(!log.contains("correct horse") && !log.contains(&token) && !log.contains("lab-client-secret"), "{log}");
 }
 
@@ -166,4 +170,72 @@ fn token_and_jwks_fit_together_as_a_cluster_and_its_issuer_do() {
     let wrong = program().args(["jwks", "--key", &format!("{FIXTURES}/sa.jwks.json")]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8(wrong.stderr).unwrap().contains("sa.jwks.json: no PKCS#8 private key (BEGIN PRIVATE KEY) in it"));
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_with_its_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let address = address.to_string();
+    for (listen, option, hint) in [([&*address, "0"], "--listen", ""), (["0", &*address], "--imds-listen", ", off does without this listener")] {
+        let output = listening(folder.path(), listen).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let expected =
+            format!("vault-emulator: {option}: cannot listen on {address}: Address already in use (os error 98); 0 takes a free port{hint}");
+        assert_eq!((output.status.code(), stderr.lines().last()), (Some(2), Some(expected.as_str())));
+    }
+}
+
+#[test]
+fn an_address_may_be_a_port_alone_and_the_plain_listener_may_be_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process(listening(folder.path(), ["0", "off"]).spawn().unwrap());
+    let (ready, _stdout) = ready_line(&mut process);
+    assert_eq!(ready["imds"], Value::Null);
+    assert!(ready["vault"].as_str().unwrap().starts_with("https://localhost:"), "{ready}");
+    for (option, value, expected) in [
+        ("--listen", "local", "\"local\" is neither an address with a port, such as 127.0.0.1:8443, nor a port alone"),
+        ("--listen", "off", "\"off\" is neither an address with a port, such as 127.0.0.1:8443, nor a port alone"),
+        ("--imds-listen", "70000", "\"70000\" is neither an address with a port, such as 127.0.0.1:8443, nor a port alone, nor off"),
+    ] {
+        let output = program().args(["--config", "emulator.yaml", option, value]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(&format!(": {expected}\n")), "{stderr}");
+    }
+}
+
+#[test]
+fn permissions_that_can_never_matter_are_warned_of_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = configured(folder.path());
+    let text = format!(
+        "tenants:\n- id: {TENANT}\n  applications: [{{clientId: {OWNER}, objectId: 12121212-0000-0000-0000-000000000000}}]\n- id: \
+         99999999-bbbb-cccc-dddd-eeeeeeeeeeee\nvaults:\n- name: demo\n  permissions:\n  - {{identity: {OWNER}, allow: [\"*\"]}}\n  - {{identity: \
+         34343434-0000-0000-0000-000000000000, allow: [\"*\"]}}\n  - {{identity: 12121212-0000-0000-0000-000000000000, allow: [\"*\"]}}\n- {{name: \
+         empty}}\n- {{name: foreign, tenant: 99999999-bbbb-cccc-dddd-eeeeeeeeeeee, permissions: [{{identity: {OWNER}, allow: [\"*\"]}}]}}\n"
+    );
+    write(folder.path(), "emulator.yaml", &text);
+    let mut process = Process(command.spawn().unwrap());
+    let _ready = ready_line(&mut process);
+    assert_eq!(stop(&mut process, "-TERM"), Some(0));
+    let mut log = String::new();
+    process.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let warnings: Vec<&str> = log.lines().filter_map(|line| line.split_once(" WARN ")).map(|(_, text)| text).collect();
+    assert_eq!(
+        warnings,
+        [
+            "vault demo: nobody can use the permissions of 34343434-0000-0000-0000-000000000000: no application and no managed identity of tenant \
+             aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee has this client id"
+                .to_owned(),
+            format!(
+                "vault demo: nobody can use the permissions of 12121212-0000-0000-0000-000000000000: it is an object id; write the client id {OWNER}"
+            ),
+            "vault empty has no permissions: every request gets 403".to_owned(),
+            format!(
+                "vault foreign: nobody can use the permissions of {OWNER}: it belongs to tenant {TENANT}, and the vault takes tokens of tenant \
+                 99999999-bbbb-cccc-dddd-eeeeeeeeeeee"
+            ),
+        ]
+    );
 }

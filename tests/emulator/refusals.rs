@@ -37,7 +37,7 @@ async fn the_challenge_comes_before_path_method_body_and_api_version_are_judged(
     ] {
         let answer = running.call(method, "demo", path, "", None).await;
         assert_answer(&answer, 401, &body, path);
-        let expected = format!("Bearer authorization=\"{}/{}\", {CHALLENGE}", running.addresses.authority, crate::emulator::TENANT);
+        let expected = format!("Bearer authorization=\"https://login.microsoftonline.com/{}\", {CHALLENGE}", crate::emulator::TENANT);
         assert_eq!(challenge(&answer), expected);
     }
     let basic = running.http.get("https://demo.vault.azure.net/secrets").header("authorization", "Basic abc").send().await.unwrap();

@@ -70,7 +70,7 @@ async fn answers_carry_the_headers_of_key_vault() {
 }
 
 #[tokio::test]
-async fn the_host_chooses_the_vault_and_the_first_one_stands_for_all_others() {
+async fn the_host_chooses_the_vault_and_the_first_one_stands_for_names_of_machines() {
     let running = Running::start().await;
     let owner = running.owner().await;
     for (host, status) in [
@@ -78,7 +78,9 @@ async fn the_host_chooses_the_vault_and_the_first_one_stands_for_all_others() {
         ("DEMO.vault.azure.net:443", 200),
         ("demo.vault.localhost:8443", 200),
         ("localhost", 200),
-        ("nobody.example", 200),
+        ("emulator", 200),
+        ("127.0.0.1:8443", 200),
+        ("nobody.example", 404),
         ("other.vault.azure.net", 404),
     ] {
         let request = running.http.get(format!("{}/secrets/db-password?{VERSION}", running.addresses.vault));

@@ -150,9 +150,14 @@ impl Running {
         self.token(OWNER, OWNER_SECRET).await
     }
 
+    /// The plain listener's address.
+    pub(crate) fn plain(&self) -> &str {
+        self.addresses.imds.as_deref().unwrap()
+    }
+
     /// A request to the managed-identity endpoint.
     pub(crate) async fn imds(&self, path_and_query: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = self.http.get(format!("{}{path_and_query}", self.addresses.imds));
+        let mut request = self.http.get(format!("{}{path_and_query}", self.plain()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -172,7 +177,7 @@ impl Running {
 
     /// `{"counts":{"vault":{"200":1}},"requests":[…]}`.
     pub(crate) async fn requests(&self) -> Value {
-        read(self.http.get(format!("{}/_emulator/requests", self.addresses.imds)).send().await.unwrap()).await.json
+        read(self.http.get(format!("{}/_emulator/requests", self.plain())).send().await.unwrap()).await.json
     }
 }
 

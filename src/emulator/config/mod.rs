@@ -4,6 +4,7 @@ mod identity;
 mod objects;
 mod reader;
 mod vault;
+mod warnings;
 
 use std::path::{Path, PathBuf};
 

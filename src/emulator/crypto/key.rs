@@ -24,13 +24,15 @@ pub(in crate::emulator) enum PrivateKey {
 }
 
 impl PrivateKey {
-    /// Makes a new key. RSA takes its time: tenths of a second for 2048 bits, seconds for 4096.
-    pub(in crate::emulator) fn generate(kind: KeyKind) -> Result<PrivateKey, Malformed> {
+    /// Makes a new key; the public exponent of RSA is 65537 unless another one is given, which must be odd. RSA takes its time: tenths of a second
+    /// for 2048 bits, seconds for 4096.
+    pub(in crate::emulator) fn generate(kind: KeyKind, exponent: Option<BigUint>) -> Result<PrivateKey, Malformed> {
         match kind {
             KeyKind::Ec(curve) => EcKey::generate(curve).map(PrivateKey::Ec),
             KeyKind::Rsa(bits) => {
-                let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, bits).map_err(|_| Malformed("no RSA key of this size can be made"))?;
-                Ok(PrivateKey::Rsa(Box::new(key)))
+                let exponent = exponent.unwrap_or_else(|| BigUint::from(65_537_u32));
+                let key = RsaPrivateKey::new_with_exp(&mut rsa::rand_core::OsRng, bits, &exponent);
+                Ok(PrivateKey::Rsa(Box::new(key.map_err(|_| Malformed("no RSA key of this size can be made"))?)))
             }
         }
     }
@@ -39,6 +41,14 @@ impl PrivateKey {
         match self {
             PrivateKey::Rsa(key) => KeyKind::Rsa(key.n().bits()),
             PrivateKey::Ec(key) => KeyKind::Ec(key.curve),
+        }
+    }
+
+    /// The public exponent of an RSA key.
+    pub(in crate::emulator) fn exponent(&self) -> Option<BigUint> {
+        match self {
+            PrivateKey::Rsa(key) => Some(key.e().clone()),
+            PrivateKey::Ec(_) => None,
         }
     }
 

@@ -2,13 +2,14 @@
 
 mod assertion;
 mod certificate;
+mod documents;
 pub(super) mod jwks;
 mod refusal;
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::{Router, routing};
 use serde_json::json;
@@ -19,6 +20,7 @@ use super::config::{Application, Tenant};
 use super::faults::{Outage, Plane};
 use super::plane;
 use super::world::{self, World};
+use documents::{Version, instances, openid_configuration};
 use refusal::Refusal;
 
 /// The lifetime of an application's token, in seconds.
@@ -27,8 +29,11 @@ const LIFETIME: u64 = 3599;
 pub(super) fn routes() -> Router<Arc<World>> {
     Router::new()
         .route("/{tenant}/oauth2/v2.0/token", routing::any(handle))
+        .route("/{tenant}/oauth2/token", routing::any(handle))
         .route("/{tenant}/v2.0/.well-known/openid-configuration", routing::any(handle))
+        .route("/{tenant}/.well-known/openid-configuration", routing::any(handle))
         .route("/{tenant}/discovery/v2.0/keys", routing::any(handle))
+        .route("/{tenant}/discovery/keys", routing::any(handle))
         .route("/common/discovery/instance", routing::any(handle))
 }
 
@@ -38,45 +43,80 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
 
 async fn answer(world: Arc<World>, call: Call) -> Response {
     let correlation = call.header("client-request-id").or(call.query("client-request-id")).map(str::to_owned);
-    let refuse = |refusal: Refusal| refusal.response(correlation.as_deref());
+    let refuse = |refusal: Refusal| uncached(refusal.response(correlation.as_deref()));
     let fault = world.faults.answer(Plane::Entra, &call.path);
-    let served = async { serve(&world, call).await.unwrap_or_else(refuse) };
+    let served = async { serve(&world, &call).unwrap_or_else(refuse) };
     plane::scripted(fault, |outage| refuse(bad_day(outage)), served).await
 }
 
-async fn serve(world: &World, mut call: Call) -> Result<Response, Refusal> {
-    let path = call.path.clone();
-    let (tenant, rest) = path.trim_start_matches('/').split_once('/').unwrap_or((path.as_str(), ""));
+fn serve(world: &World, call: &Call) -> Result<Response, Refusal> {
+    let (tenant, rest) = call.path.trim_start_matches('/').split_once('/').unwrap_or((call.path.as_str(), ""));
+    let authority = call.called().authority();
+    let document = |version: Version| find_tenant(world, tenant).map(|tenant| openid_configuration(version, &authority, tenant));
     match (rest, &call.method) {
-        ("discovery/instance", &Method::GET) => Ok(instances(world)),
+        ("discovery/instance", &Method::GET) => Ok(instances(world, call)),
         // Access tokens are nobody's business but the vaults': there is no public key to check them with.
-        ("discovery/v2.0/keys", &Method::GET) => Ok(call::json(StatusCode::OK, &json!({"keys": []}))),
-        ("v2.0/.well-known/openid-configuration", &Method::GET) => find_tenant(world, tenant).map(|tenant| openid_configuration(world, tenant)),
-        ("oauth2/v2.0/token", &Method::POST) => {
-            let body = call.body().await.unwrap_or_default();
-            token(world, find_tenant(world, tenant)?, &call::form(&body))
-        }
+        ("discovery/v2.0/keys" | "discovery/keys", &Method::GET) => Ok(call::json(StatusCode::OK, &json!({"keys": []}))),
+        ("v2.0/.well-known/openid-configuration", &Method::GET) => document(Version::Two),
+        (".well-known/openid-configuration", &Method::GET) => document(Version::One),
+        ("oauth2/v2.0/token", &Method::POST) => token(world, Version::Two, tenant, call),
+        ("oauth2/token", &Method::POST) => token(world, Version::One, tenant, call),
         _ => Ok(call::empty(StatusCode::METHOD_NOT_ALLOWED)),
     }
 }
 
-fn token(world: &World, tenant: &Tenant, form: &[(String, String)]) -> Result<Response, Refusal> {
+fn token(world: &World, version: Version, tenant: &str, call: &Call) -> Result<Response, Refusal> {
+    let tenant = find_tenant(world, tenant)?;
+    let Ok(body) = call.body() else { return Ok(call::empty(StatusCode::PAYLOAD_TOO_LARGE)) };
+    let form = &call::form(&body);
     let required = |name| field(form, name).filter(|value| !value.is_empty()).ok_or(Refusal::MissingParameter(name));
     let grant_type = required("grant_type")?;
     if grant_type != "client_credentials" {
         return Err(Refusal::GrantType(grant_type.to_owned()));
     }
     let application = find_application(tenant, required("client_id")?)?;
-    let scope = required("scope")?;
-    let resource = scope.strip_suffix("/.default").ok_or_else(|| Refusal::Scope(scope.to_owned()))?;
+    let resource = match version {
+        Version::One => required("resource")?,
+        Version::Two => resource_of(required("scope")?)?,
+    };
     authenticate(tenant, application, form)?;
     if !world::is_known_resource(resource) {
         return Err(Refusal::UnknownResource { resource: resource.to_owned(), tenant: tenant.id.to_string() });
     }
     let (token, claims) = world.token(resource, &tenant.id, &application.client_id, &application.object_id, LIFETIME);
-    let expires_in = claims.exp - claims.iat;
-    let body = json!({"token_type": "Bearer", "expires_in": expires_in, "ext_expires_in": expires_in, "access_token": token});
-    Ok(call::json(StatusCode::OK, &body))
+    let lifetime = claims.exp - claims.iat;
+    let body = match version {
+        Version::Two => json!({"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}),
+        // Every number is a string.
+        Version::One => json!({
+            "token_type": "Bearer",
+            "expires_in": lifetime.to_string(),
+            "ext_expires_in": lifetime.to_string(),
+            "expires_on": claims.exp.to_string(),
+            "not_before": claims.nbf.to_string(),
+            "resource": resource,
+            "access_token": token,
+        }),
+    };
+    Ok(uncached(call::json(StatusCode::OK, &body)))
+}
+
+/// The resource of a scope. MSAL for Go and Java always asks for a sign-in as well; an application on its own gets none.
+fn resource_of(scope: &str) -> Result<&str, Refusal> {
+    let is_sign_in = |word: &&str| ["openid", "profile", "offline_access", "email"].contains(word);
+    let mut resources = scope.split_whitespace().filter(|word| !is_sign_in(word)).map(|word| word.strip_suffix("/.default"));
+    match (resources.next().flatten(), resources.next()) {
+        (Some(resource), None) => Ok(resource),
+        (None | Some(_), _) => Err(Refusal::Scope(scope.to_owned())),
+    }
+}
+
+/// No cache keeps a token, nor the refusal of one.
+fn uncached(mut response: Response) -> Response {
+    for (name, value) in [(header::CACHE_CONTROL, "no-store, no-cache"), (header::PRAGMA, "no-cache"), (header::EXPIRES, "-1")] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn authenticate(tenant: &Tenant, application: &Application, form: &[(String, String)]) -> Result<(), Refusal> {
@@ -104,28 +144,6 @@ fn find_tenant<'w>(world: &'w World, id: &str) -> Result<&'w Tenant, Refusal> {
 fn find_application<'t>(tenant: &'t Tenant, client_id: &str) -> Result<&'t Application, Refusal> {
     let found = tenant.applications.iter().find(|application| application.client_id.as_str().eq_ignore_ascii_case(client_id));
     found.ok_or_else(|| Refusal::UnknownApplication { client_id: client_id.to_owned(), tenant: tenant.id.to_string() })
-}
-
-fn openid_configuration(world: &World, tenant: &Tenant) -> Response {
-    let base = format!("{}/{}", world.authority, tenant.id);
-    let document = json!({
-        "issuer": format!("{base}/v2.0"),
-        "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
-        "token_endpoint": format!("{base}/oauth2/v2.0/token"),
-        "jwks_uri": format!("{base}/discovery/v2.0/keys"),
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
-        "response_types_supported": ["token"],
-        "subject_types_supported": ["pairwise"],
-    });
-    call::json(StatusCode::OK, &document)
-}
-
-/// Tells every authority that asks that it is a good one.
-fn instances(world: &World) -> Response {
-    let endpoint = format!("{}/{}/v2.0/.well-known/openid-configuration", world.authority, world.tenants[0].id);
-    let host = world.authority.trim_start_matches("https://");
-    let metadata = json!([{"preferred_network": host, "preferred_cache": host, "aliases": [host]}]);
-    call::json(StatusCode::OK, &json!({"tenant_discovery_endpoint": endpoint, "api-version": "1.1", "metadata": metadata}))
 }
 
 fn bad_day(outage: Outage) -> Refusal {

@@ -5,7 +5,7 @@ use crate::emulator::clock;
 use crate::emulator::config::RefusalWords;
 use crate::emulator::faults::Forbid;
 use crate::emulator::tokens::{self, Claims};
-use crate::emulator::world::{self, World};
+use crate::emulator::world::World;
 
 use super::LiveVault;
 use super::refusal::{Action, Forbidden, Refusal, Why};
@@ -20,14 +20,13 @@ pub(super) struct Caller<'w> {
 
 impl<'w> Caller<'w> {
     /// Checks the token as Key Vault does, before anything else of the request is looked at.
-    pub(super) fn authenticate(world: &'w World, call: &Call) -> Result<Caller<'w>, Refusal> {
+    pub(super) fn authenticate(world: &World, vault: &'w LiveVault, call: &Call) -> Result<Caller<'w>, Refusal> {
         let (scheme, token) = call.header("authorization").and_then(|value| value.split_once(' ')).ok_or(Refusal::MissingToken)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Refusal::MissingToken);
         }
         let claims = world.token_key.check(token.trim()).ok_or(Refusal::UnknownKey)?;
-        let vault = world.vault(call.host());
-        let (audience, issuer) = (world::resource_of(call.host()), tokens::issuer(&vault.tenant));
+        let (audience, issuer) = (call.called().resource(), tokens::issuer(&vault.tenant));
         if claims.exp <= clock::now() {
             Err(Refusal::TokenExpired)
         } else if claims.aud != audience {

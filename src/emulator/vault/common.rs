@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::emulator::call::{self, Call};
+use crate::emulator::call::{self, Call, TooLong};
 use crate::emulator::clock;
 use crate::names::{ObjectKind, ObjectName};
 
@@ -20,10 +20,10 @@ use super::refusal::{Action, Refusal};
 use super::store::{Deleted, Object};
 use super::wire::{Base, Shown};
 
-/// The body of a request whose caller may do what it asks for: nobody else's is read.
-pub(super) async fn permitted(caller: &Caller<'_>, call: &mut Call, action: Action) -> Result<Bytes, Refusal> {
+/// The body of a request whose caller may do what it asks for: nobody else's is looked at.
+pub(super) fn permitted(caller: &Caller<'_>, call: &Call, action: Action) -> Result<Bytes, Refusal> {
     caller.permit(action)?;
-    call.body().await.ok_or(Refusal::InvalidProperty(""))
+    call.body().map_err(|TooLong| Refusal::BodyTooLong)
 }
 
 /// What a method and a path ask for.

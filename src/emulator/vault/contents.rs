@@ -94,7 +94,7 @@ impl Contents {
         let due: Vec<Name> = self.pending.iter_mut().filter_map(|(name, pending)| pending.is_due(now).then(|| name.clone())).collect();
         for name in due {
             let Some(mut pending) = self.pending.remove(&name) else { continue };
-            let outcome = pending.sign(now).map_err(|error| error.to_string());
+            let outcome = pending.sign().map_err(|error| error.to_string());
             let outcome = outcome.and_then(|chain| self.complete(&mut pending, chain, now).map_err(|refusal| refusal.message()));
             pending.end(outcome.err());
             self.pending.insert(name, pending);
@@ -202,4 +202,31 @@ impl From<Malformed> for Refusal {
 pub(super) struct Companions {
     pub(super) key: Option<Object<Key>>,
     pub(super) secret: Option<Object<Secret>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::crypto::curve::Curve;
+    use crate::emulator::crypto::key::KeyKind;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_begins_ten_minutes_before_it_was_due_however_late_anybody_looks() {
+        let created = 1_000_000;
+        let name: ObjectName = "web".parse().unwrap();
+        let policy: Policy =
+            serde_json::from_str(r#"{"issuer":{"name":"Self"},"key_props":{"kty":"EC"},"x509_props":{"subject":"CN=web"}}"#).unwrap();
+        let policy = policy.completed(created).ok().unwrap();
+        let key = PrivateKey::generate(KeyKind::Ec(Curve::P256), None).unwrap();
+        let pending = Pending::new(name.clone(), policy.clone(), key, true, created).unwrap();
+        let mut contents = Contents::default();
+        let content = Certificate { policy, chain: Vec::new(), created_here: true };
+        let version = Version::new(pending.version.clone(), content, Properties::default(), created);
+        contents.certificates.add(&name, version).ok().unwrap();
+        contents.pending.insert((&name).into(), pending);
+        contents.settle(created + 2);
+        let (_, version) = contents.certificates.get(&name, None).ok().unwrap();
+        assert_eq!((version.created, version.nbf), (created, Some(999_400)));
+    }
 }

@@ -32,7 +32,7 @@ use super::clock;
 use super::config::{Grant, Permission, RefusalWords, Vault};
 use super::faults::{Answer, Forbid, Outage, Plane};
 use super::plane;
-use super::world::{self, World};
+use super::world::World;
 use crate::names::{Guid, ObjectKind, VaultName};
 use caller::Caller;
 use contents::Contents;
@@ -99,9 +99,18 @@ pub(super) async fn handle(State(world): State<Arc<World>>, request: Request) ->
 }
 
 async fn answer(world: Arc<World>, call: Call) -> Response {
-    let challenge = challenge(&world, &call);
     let client_request_id = call.headers.get("x-ms-client-request-id").cloned();
-    let mut response = match Caller::authenticate(&world, &call) {
+    let mut response = match world.vault(call.called()) {
+        Some(vault) => admitted(&world, vault, call).await,
+        None => nowhere(&world, &call),
+    };
+    headers::add(response.headers_mut(), client_request_id);
+    response
+}
+
+async fn admitted(world: &World, vault: &LiveVault, call: Call) -> Response {
+    let challenge = challenge(vault, &call);
+    match Caller::authenticate(world, vault, &call) {
         Err(refusal) => refusal.response(&challenge),
         Ok(caller) => {
             let (fault, forbid) = match world.faults.answer(Plane::Vault, &call.path) {
@@ -111,9 +120,14 @@ async fn answer(world: Arc<World>, call: Call) -> Response {
             let served = async { serve(caller, call, forbid).await.unwrap_or_else(|refusal| refusal.response(&challenge)) };
             plane::scripted(fault, |outage| bad_day(outage, &challenge), served).await
         }
-    };
-    headers::add(response.headers_mut(), client_request_id);
-    response
+    }
+}
+
+/// Azure knows no such host; here a misspelt name must not reach another vault.
+fn nowhere(world: &World, call: &Call) -> Response {
+    let (host, name, vaults) = (call.host(), call.called().label().to_owned(), world.vault_names());
+    tracing::warn!(host, vaults, "no vault has this name: the first label of the host names the vault");
+    Refusal::NoVault { name, vaults }.response("")
 }
 
 async fn serve(mut caller: Caller<'_>, call: Call, forbid: Option<Forbid>) -> Result<Response, Refusal> {
@@ -122,7 +136,7 @@ async fn serve(mut caller: Caller<'_>, call: Call, forbid: Option<Forbid>) -> Re
     api_version::check(call.query("api-version"))?;
     let collection = call.path.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
     match collection {
-        "secrets" | "deletedsecrets" => secrets::serve(&caller, call).await,
+        "secrets" | "deletedsecrets" => secrets::serve(&caller, call),
         "certificates" | "deletedcertificates" => certificates::serve(&caller, call).await,
         "keys" | "deletedkeys" => keys::serve(&caller, call).await,
         _ => Err(Refusal::NoSuchPath),
@@ -130,9 +144,9 @@ async fn serve(mut caller: Caller<'_>, call: Call, forbid: Option<Forbid>) -> Re
 }
 
 /// The tenant of the vault that was called, and the resource that its tokens are for.
-fn challenge(world: &World, call: &Call) -> String {
-    let tenant = &world.vault(call.host()).tenant;
-    format!("Bearer authorization=\"{}/{tenant}\", resource=\"{}\"", world.authority, world::resource_of(call.host()))
+fn challenge(vault: &LiveVault, call: &Call) -> String {
+    let called = call.called();
+    format!("Bearer authorization=\"{}/{}\", resource=\"{}\"", called.authority(), vault.tenant, called.resource())
 }
 
 /// Front ends that are down answer in text, the service itself in JSON.

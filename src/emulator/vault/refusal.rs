@@ -39,6 +39,12 @@ pub(super) enum Refusal {
     },
     MethodNotAllowed(Method),
     NoSuchPath,
+    /// The host names none of the vaults.
+    NoVault {
+        name: String,
+        vaults: String,
+    },
+    BodyTooLong,
     /// Name, or name and version.
     NotFound(ObjectKind, String),
     DeletedNotFound(ObjectKind, String),
@@ -167,6 +173,8 @@ impl Refusal {
             | Refusal::TooLong { .. } => (StatusCode::BAD_REQUEST, "BadParameter", None),
             Refusal::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", None),
             Refusal::NoSuchPath => (StatusCode::NOT_FOUND, "NotFound", None),
+            Refusal::NoVault { .. } => (StatusCode::NOT_FOUND, "VaultNotFound", None),
+            Refusal::BodyTooLong => (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge", None),
             Refusal::NotFound(kind, _) | Refusal::DeletedNotFound(kind, _) => (StatusCode::NOT_FOUND, not_found(*kind), None),
             Refusal::PendingNotFound(_) => (StatusCode::NOT_FOUND, "PendingCertificateNotFound", None),
             Refusal::ContactsNotFound => (StatusCode::NOT_FOUND, "CertificateContactsNotFound", None),
@@ -199,6 +207,8 @@ impl Refusal {
             Refusal::TooLong { what, limit } => format!("The secret's {what} is longer than {limit}."),
             Refusal::MethodNotAllowed(method) => format!("HTTP {method} not allowed"),
             Refusal::NoSuchPath => "The requested path does not exist.".into(),
+            Refusal::NoVault { name, vaults } => format!("There is no vault {name} here. The first label of the host names the vault: {vaults}."),
+            Refusal::BodyTooLong => format!("The request body is longer than {} bytes.", call::BODY_LIMIT),
             Refusal::UnknownAlgorithm(name) => format!("Property alg has invalid value {name}\r\n"),
             Refusal::Malformed(reason) => format!("The parameter is incorrect.\r\n {reason}."),
             Refusal::Import(reason) => {

@@ -27,15 +27,15 @@ enum Operation {
     Update(ObjectName, Option<String>),
 }
 
-pub(super) async fn serve(caller: &Caller<'_>, mut call: Call) -> Result<Response, Refusal> {
+pub(super) fn serve(caller: &Caller<'_>, call: Call) -> Result<Response, Refusal> {
     let path = call.path.clone();
     let segments = common::segments(&path);
     if let Some(common) = Common::of(&call.method, &segments)? {
-        let body = permitted(caller, &mut call, common.action(ObjectKind::Secret)).await?;
+        let body = permitted(caller, &call, common.action(ObjectKind::Secret))?;
         return common.run::<Secret>(caller, &call, &body);
     }
     let operation = Operation::of(&call.method, &segments)?;
-    let body = permitted(caller, &mut call, operation.action()).await?;
+    let body = permitted(caller, &call, operation.action())?;
     operation.run(caller, &call, &body)
 }
 

@@ -41,7 +41,7 @@ impl Contents {
     fn seed_key(&mut self, seed: KeySeed, now: u64) -> Result<(), Refusal> {
         let private = match seed.source {
             KeySource::File(key) => key,
-            KeySource::Made(kind) => PrivateKey::generate(kind)?,
+            KeySource::Made(kind) => PrivateKey::generate(kind, None)?,
         };
         let possible = match private.kind() {
             KeyKind::Rsa(_) => RSA_OPERATIONS,
@@ -58,7 +58,7 @@ impl Contents {
         let imported = match seed.imported {
             Some(imported) => imported,
             None => {
-                let key = PrivateKey::generate(seed.policy.kind()?)?;
+                let key = PrivateKey::generate(seed.policy.kind()?, None)?;
                 let now = i64::try_from(now).map_err(|_| Malformed("the clock is wrong"))?;
                 let leaf = x509::Certificate::parse(&x509::self_signed(&key, &seed.policy.profile(), now)?)?;
                 Imported { issued: Issued { key, chain: vec![leaf] }, content_type: PFX }

@@ -45,7 +45,7 @@ pub(super) async fn create(caller: &Caller<'_>, base: Base<'_>, api_version: &st
     let reused = reused.filter(|key| policy.key_props.reuse_key == Some(true) && key.kind() == kind);
     let key = match reused {
         Some(key) => key,
-        None => keys::generate(kind).await?,
+        None => keys::generate(kind, None).await?,
     };
     let enabled = properties.attributes.and_then(|attributes| attributes.enabled).unwrap_or(true);
     let pending = Pending::new(name.clone(), policy.clone(), key, enabled, now + caller.vault.pending_for.as_secs())?;

@@ -36,19 +36,19 @@ enum Operation {
     Merge(ObjectName),
 }
 
-pub(super) async fn serve(caller: &Caller<'_>, mut call: Call) -> Result<Response, Refusal> {
+pub(super) async fn serve(caller: &Caller<'_>, call: Call) -> Result<Response, Refusal> {
     let path = call.path.clone();
     let segments = common::segments(&path);
     if let Some(administration) = Administration::of(&call.method, &segments)? {
-        let body = permitted(caller, &mut call, administration.action()).await?;
+        let body = permitted(caller, &call, administration.action())?;
         return administration.run(caller, &call, &body);
     }
     if let Some(common) = Common::of(&call.method, &segments)? {
-        let body = permitted(caller, &mut call, common.action(ObjectKind::Certificate)).await?;
+        let body = permitted(caller, &call, common.action(ObjectKind::Certificate))?;
         return common.run::<Certificate>(caller, &call, &body);
     }
     let operation = Operation::of(&call.method, &segments)?;
-    let body = permitted(caller, &mut call, operation.action()).await?;
+    let body = permitted(caller, &call, operation.action())?;
     let base = Base(call.host());
     match operation {
         Operation::Create(name) => making::create(caller, base, call.query("api-version").unwrap_or_default(), name, &body).await,

@@ -5,6 +5,7 @@ mod use_key;
 
 use axum::http::Method;
 use axum::response::Response;
+use rsa::BigUint;
 use serde::Deserialize;
 
 use crate::emulator::call::Call;
@@ -36,15 +37,15 @@ enum Operation {
     SetRotationPolicy(ObjectName),
 }
 
-pub(super) async fn serve(caller: &Caller<'_>, mut call: Call) -> Result<Response, Refusal> {
+pub(super) async fn serve(caller: &Caller<'_>, call: Call) -> Result<Response, Refusal> {
     let path = call.path.clone();
     let segments = common::segments(&path);
     if let Some(common) = Common::of(&call.method, &segments)? {
-        let body = permitted(caller, &mut call, common.action(ObjectKind::Key)).await?;
+        let body = permitted(caller, &call, common.action(ObjectKind::Key))?;
         return common.run::<Key>(caller, &call, &body);
     }
     let operation = Operation::of(&call.method, &segments)?;
-    let body = permitted(caller, &mut call, operation.action()).await?;
+    let body = permitted(caller, &call, operation.action())?;
     let base = Base(call.host());
     match operation {
         Operation::Create(name) => create(caller, base, name, &body).await,
@@ -95,8 +96,8 @@ impl Operation {
 }
 
 /// A new key, made beside the requests that go on.
-pub(super) async fn generate(kind: KeyKind) -> Result<PrivateKey, Refusal> {
-    let made = tokio::task::spawn_blocking(move || PrivateKey::generate(kind)).await;
+pub(super) async fn generate(kind: KeyKind, exponent: Option<BigUint>) -> Result<PrivateKey, Refusal> {
+    let made = tokio::task::spawn_blocking(move || PrivateKey::generate(kind, exponent)).await;
     Ok(made.map_err(|_| Refusal::InvalidProperty("kty"))??)
 }
 
@@ -105,6 +106,7 @@ struct Create {
     #[serde(default)]
     kty: String,
     key_size: Option<usize>,
+    public_exponent: Option<u64>,
     crv: Option<String>,
     key_ops: Option<Vec<String>>,
     #[serde(flatten)]
@@ -112,13 +114,22 @@ struct Create {
 }
 
 async fn create(caller: &Caller<'_>, base: Base<'_>, name: ObjectName, body: &[u8]) -> Result<Response, Refusal> {
-    let Create { kty, key_size, crv, key_ops, properties } = properties::read(body)?;
+    let Create { kty, key_size, public_exponent, crv, key_ops, properties } = properties::read(body)?;
     properties.check()?;
     let kind = key_kind(&kty, key_size, crv.as_deref())?;
-    let operations = operations(key_ops, kind)?;
+    let (operations, exponent) = (operations(key_ops, kind)?, exponent(public_exponent.unwrap_or_default())?);
     caller.vault.contents().keys.free(&name)?;
-    let private = generate(kind).await?;
+    let private = generate(kind, exponent).await?;
     add(caller, base, &name, Key { private, hsm: kty.ends_with("-HSM"), operations, exportable: false, managed: false }, properties)
+}
+
+/// 0 is none: the client for Java always sends a number. An even one has no inverse, so that the search for primes would never end.
+fn exponent(number: u64) -> Result<Option<BigUint>, Refusal> {
+    match number {
+        0 => Ok(None),
+        3..=0xFFFF_FFFF if number % 2 == 1 => Ok(Some(number.into())),
+        _ => Err(Refusal::InvalidProperty("public_exponent")),
+    }
 }
 
 #[derive(Deserialize)]

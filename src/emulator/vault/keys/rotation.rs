@@ -18,7 +18,7 @@ pub(super) async fn rotate(caller: &Caller<'_>, base: Base<'_>, name: ObjectName
         let (_, version) = contents.keys.get(&name, None)?;
         (version.content.clone(), version.tags.clone())
     };
-    let private = super::generate(old.private.kind()).await?;
+    let private = super::generate(old.private.kind(), old.private.exponent()).await?;
     super::add(caller, base, &name, Key { private, ..old }, Properties { tags: Some(tags), attributes: None })
 }
 
