@@ -7,12 +7,13 @@ import {
   ClientAssertionCredential,
   ClientCertificateCredential,
   ClientSecretCredential,
+  DefaultAzureCredential,
   ManagedIdentityCredential,
   WorkloadIdentityCredential,
 } from "@azure/identity";
 
 import { atEmulator, secrets } from "./clients.mjs";
-import { FIXTURES, OWNER, STRANGER, TENANT, TOKEN_FILE, refused, test } from "./harness.mjs";
+import { AUTHORITY, FIXTURES, OWNER, STRANGER, TENANT, TOKEN_FILE, refused, test } from "./harness.mjs";
 
 const CERTIFICATE = `${FIXTURES}/pfx/kv-rsa-selfsigned.expected.pem`;
 const OTHER_CERTIFICATE = `${FIXTURES}/pfx/kv-rsa-chain3.expected.pem`;
@@ -58,3 +59,25 @@ test("a managed identity is found by its client id", () =>
 
 test("a managed identity has only its own permissions", () =>
   refused(403, "Forbidden", "Action: 'Microsoft.KeyVault/vaults/secrets/setSecret/action'", secrets(new ManagedIdentityCredential()).setSecret("x", "y")));
+
+// Sets variables of the environment for one sign-in.
+async function environment(variables, body) {
+  Object.assign(process.env, variables);
+  try {
+    await body();
+  } finally {
+    for (const name of Object.keys(variables)) delete process.env[name];
+  }
+}
+
+const appService = () => ({ IDENTITY_ENDPOINT: `${process.env.AZURE_POD_IDENTITY_AUTHORITY_HOST}/msi/token`, IDENTITY_HEADER: "any" });
+
+test("a managed identity signs in as on App Service", () => environment(appService(), () => reads(new ManagedIdentityCredential())));
+
+test("the default credential finds a client secret", () => {
+  const application = { AZURE_AUTHORITY_HOST: AUTHORITY, AZURE_TENANT_ID: TENANT, AZURE_CLIENT_ID: OWNER, AZURE_CLIENT_SECRET: "lab-client-secret" };
+  return environment({ ...application, AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential" }, () => reads(new DefaultAzureCredential({ disableInstanceDiscovery: true })));
+});
+
+test("the default credential finds a managed identity", () =>
+  environment({ ...appService(), AZURE_TOKEN_CREDENTIALS: "ManagedIdentityCredential" }, () => reads(new DefaultAzureCredential())));

@@ -1,5 +1,6 @@
 """Every credential of azure-identity that works without a person."""
 
+import contextlib
 import os
 import time
 
@@ -8,13 +9,14 @@ from azure.identity import (
     CertificateCredential,
     ClientAssertionCredential,
     ClientSecretCredential,
+    DefaultAzureCredential,
     ManagedIdentityCredential,
     WorkloadIdentityCredential,
 )
 
 import clients
 from clients import AT_EMULATOR
-from harness import FIXTURES, OWNER, STRANGER, TENANT, case, equal, refused
+from harness import AUTHORITY, FIXTURES, OWNER, STRANGER, TENANT, case, equal, refused
 
 CERTIFICATE = f"{FIXTURES}/pfx/kv-rsa-selfsigned.expected.pem"
 OTHER_CERTIFICATE = f"{FIXTURES}/pfx/kv-rsa-chain3.expected.pem"
@@ -121,3 +123,55 @@ def a_managed_identity_has_only_its_own_permissions():
 def a_token_lives_as_long_as_entra_says():
     token = ClientSecretCredential(TENANT, OWNER, "lab-client-secret", **AT_EMULATOR).get_token(SCOPE)
     assert 3500 < token.expires_on - time.time() <= 3600, token.expires_on
+
+
+@contextlib.contextmanager
+def environment(**variables):
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
+
+
+APP_SERVICE = {"IDENTITY_ENDPOINT": os.environ["AZURE_POD_IDENTITY_AUTHORITY_HOST"] + "/msi/token", "IDENTITY_HEADER": "any"}
+APPLICATION = {"AZURE_AUTHORITY_HOST": AUTHORITY, "AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": OWNER}
+
+
+@case
+def a_managed_identity_signs_in_as_on_app_service():
+    with environment(**APP_SERVICE):
+        reads(ManagedIdentityCredential())
+        reads(ManagedIdentityCredential(client_id="33333333-3333-3333-3333-333333333333"))
+
+
+@case
+def the_default_credential_finds_a_client_secret():
+    with environment(**APPLICATION, AZURE_CLIENT_SECRET="lab-client-secret", AZURE_TOKEN_CREDENTIALS="EnvironmentCredential"):
+        reads(DefaultAzureCredential(disable_instance_discovery=True))
+
+
+@case
+def the_default_credential_finds_a_certificate():
+    with environment(**APPLICATION, AZURE_CLIENT_CERTIFICATE_PATH=CERTIFICATE, AZURE_TOKEN_CREDENTIALS="EnvironmentCredential"):
+        reads(DefaultAzureCredential(disable_instance_discovery=True))
+
+
+@case
+def the_default_credential_finds_a_workload_identity():
+    token_file = os.environ["TOKEN_FILE"]
+    with environment(**APPLICATION, AZURE_FEDERATED_TOKEN_FILE=token_file, AZURE_TOKEN_CREDENTIALS="WorkloadIdentityCredential"):
+        reads(DefaultAzureCredential(disable_instance_discovery=True))
+
+
+@case
+def the_default_credential_finds_a_managed_identity_as_on_app_service():
+    with environment(**APP_SERVICE, AZURE_TOKEN_CREDENTIALS="ManagedIdentityCredential"):
+        reads(DefaultAzureCredential())
+
+
+@case
+def the_default_credential_finds_a_managed_identity_as_on_a_virtual_machine():
+    with environment(AZURE_TOKEN_CREDENTIALS="ManagedIdentityCredential"):
+        reads(DefaultAzureCredential())
