@@ -141,8 +141,6 @@ fn word<T: Copy>(fields: &mut Map<String, Value>, field: &'static str, table: &[
 
 /// `a, b or c`.
 fn listed(words: &[&str]) -> String {
-    match words.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => words.concat(),
-    }
+    let Some((last, rest @ [_, ..])) = words.split_last() else { return words.concat() };
+    format!("{} or {last}", rest.join(", "))
 }
