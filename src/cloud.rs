@@ -1,8 +1,9 @@
 //! The Azure clouds: where vaults live, who signs tokens, what the tokens are for.
 
+use std::fmt;
 use std::str::FromStr;
 
-use crate::names::VaultUrl;
+use crate::names::{NameError, VaultUrl, serde_text};
 
 /// One Azure cloud, or a private imitation of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +68,56 @@ impl FromStr for Cloud {
     }
 }
 
+/// The address of a node's metadata service, `http://HOST[:PORT]`. Plain HTTP is what keeps it away from proxies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetadataEndpoint(String);
+
+impl MetadataEndpoint {
+    /// The address without a slash at its end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for MetadataEndpoint {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<MetadataEndpoint, NameError> {
+        let origin = text.strip_suffix('/').unwrap_or(text);
+        match origin.strip_prefix("http://").map(|rest| format!("https://{rest}").parse::<VaultUrl>()) {
+            Some(Ok(_)) if !origin.ends_with('/') => Ok(MetadataEndpoint(origin.to_owned())),
+            _ => Err(NameError::new(
+                "the address of a metadata service",
+                text,
+                "http:// (never https://), a host and perhaps a port: no path or query",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for MetadataEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+serde_text!(MetadataEndpoint);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_metadata_service_is_asked_over_plain_http() {
+        for (text, address) in [("http://127.0.0.1:8080", "http://127.0.0.1:8080"), ("http://metadata.example/", "http://metadata.example")] {
+            assert_eq!(text.parse::<MetadataEndpoint>().unwrap().as_str(), address);
+        }
+        for text in ["https://127.0.0.1", "127.0.0.1", "http://", "http://a/b", "http://a//", "http://a?b", "http://u@a", "http://a:0", ""] {
+            let error = text.parse::<MetadataEndpoint>().unwrap_err().to_string();
+            let rule = "is not the address of a metadata service: http:// (never https://), a host and perhaps a port: no path or query";
+            assert_eq!(error, format!("{text:?} {rule}"));
+        }
+    }
 
     #[test]
     fn every_name_is_a_cloud_and_its_resource_is_its_vault_suffix() {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, MetadataEndpoint};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, FileMode, Guid, LogLevel, NameError, VaultUrl};
 use crate::quantity::Quantity;
@@ -77,7 +77,7 @@ pub struct AgentConfig {
     /// PEM certificates carried in the plan.
     pub extra_ca: Option<String>,
     /// Another address than the node's metadata service.
-    pub managed_identity_endpoint: Option<String>,
+    pub managed_identity_endpoint: Option<MetadataEndpoint>,
     /// What pods that ask for an AKS identity binding sign in through.
     pub token_proxy: Option<TokenProxyConfig>,
     /// What requests to vaults and to Entra go through.

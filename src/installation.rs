@@ -21,8 +21,11 @@ pub const GUARD: &str = "keyvault-injector-guard";
 /// The ValidatingAdmissionPolicy that warns people who annotate where nothing is injected.
 pub const WARNING: &str = "keyvault-injector-warning";
 
-/// What all objects of an installation carry.
+/// The label of all objects of an installation.
 pub const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", NAME);
+
+/// The annotation of a Namespace that the manifests create. Only a Namespace with it is ever deleted: labels such as [`PART_OF`] are set by others, too.
+pub const CREATED_BY: (&str, &str) = ("installation.keyvault-injector.io/created-by", NAME);
 
 /// The label that opts a namespace in, with its value.
 pub const OPT_IN: (&str, &str) = ("keyvault-injector.io/injection", "enabled");
@@ -38,5 +41,6 @@ mod tests {
     #[test]
     fn the_label_has_the_prefix_of_the_annotations() {
         assert!(OPT_IN.0.starts_with(PREFIX));
+        assert!(!CREATED_BY.0.starts_with(PREFIX), "no default of the Namespace");
     }
 }

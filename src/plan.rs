@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cloud::MetadataEndpoint;
 use crate::duration::Span;
 use crate::names::{AbsolutePath, FileMode, FilePath, FilePattern, Guid, LogLevel, ObjectKind, ObjectName, ObjectVersion, VaultUrl};
 use crate::property::PropertyPath;
@@ -124,7 +125,7 @@ pub enum Identity {
         select: Option<ManagedIdentitySelector>,
         /// Another address than the node's own metadata service.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        endpoint: Option<String>,
+        endpoint: Option<MetadataEndpoint>,
     },
     /// AAD pod identity: the metadata address answers with the identity bound to the pod's label, slowly at first.
     #[serde(rename_all = "camelCase")]
@@ -134,7 +135,7 @@ pub enum Identity {
         client_id: Option<Guid>,
         /// Another address than the node's own metadata service.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        endpoint: Option<String>,
+        endpoint: Option<MetadataEndpoint>,
     },
     /// An application with a secret or certificate, taken from a mounted Kubernetes Secret.
     #[serde(rename_all = "camelCase")]

@@ -24,6 +24,9 @@ impl FromStr for PropertyPath {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<PropertyPath, NameError> {
+        if text == "$" || text.starts_with("$.") || text.starts_with("$[") {
+            return Err(NameError::new("a property path", text, "leave out $. at its beginning: a path begins with a key, such as sink.token"));
+        }
         match steps(text) {
             Some(steps) => Ok(PropertyPath { text: text.to_owned(), steps }),
             None => Err(NameError::new(
@@ -72,6 +75,8 @@ mod tests {
             ("hosts.0.name", vec!["hosts", "0", "name"]),
             ("labels.\"app.kubernetes.io/name\"", vec!["labels", "app.kubernetes.io/name"]),
             ("\"a b\".c", vec!["a b", "c"]),
+            ("$ref", vec!["$ref"]),
+            ("\"$\".a", vec!["$", "a"]),
         ] {
             assert_eq!(text.parse::<PropertyPath>().unwrap().steps(), expected, "{text}");
         }
@@ -81,6 +86,10 @@ mod tests {
     fn anything_else_is_refused() {
         for text in ["", ".", "a.", ".a", "a..b", "\"a", "\"a\"b", "a[0]", "a b", "\"\""] {
             assert!(text.parse::<PropertyPath>().is_err(), "{text:?} was accepted");
+        }
+        for text in ["$.sink.token", "$", "$[0]"] {
+            let expected = format!("{text:?} is not a property path: leave out $. at its beginning: a path begins with a key, such as sink.token");
+            assert_eq!(text.parse::<PropertyPath>().unwrap_err().to_string(), expected);
         }
     }
 }

@@ -134,7 +134,28 @@ impl FromStr for NamedObject {
     fn from_str(text: &str) -> Result<NamedObject, NameError> {
         let (source, version) = text.rsplit_once('@').map_or((text, None), |(source, version)| (source, Some(version)));
         let (vault, name) = source.split_once('/').map_or((None, source), |(vault, name)| (Some(vault), name));
-        Ok(NamedObject { vault: vault.map(str::parse).transpose()?, name: name.parse()?, version: version.map(str::parse).transpose()? })
+        Ok(NamedObject { vault: vault.map(str::parse).transpose()?, name: name.parse()?, version: version.map(pinned).transpose()? })
+    }
+}
+
+/// A version, with a word for what people write by habit.
+fn pinned(text: &str) -> Result<ObjectVersion, NameError> {
+    let refuse = |rule| Err(NameError::new("a Key Vault object version", text, rule));
+    match text {
+        "latest" | "current" => refuse("leave it out: without a version the latest is taken"),
+        "azurekeyvault" => refuse("leave out @azurekeyvault: the name alone is enough here"),
+        _ => text.parse(),
+    }
+}
+
+/// The version of the long form.
+struct Pinned(ObjectVersion);
+
+impl FromStr for Pinned {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Pinned, NameError> {
+        pinned(text).map(Pinned)
     }
 }
 

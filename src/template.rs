@@ -216,6 +216,9 @@ impl<'t> Word<'t> {
 
     fn check(&self, undeclared: &HashSet<String>) -> Result<Option<TemplateReference>, TemplateError> {
         let text = self.text;
+        if let Some(key) = self.hyphenated().filter(|_| undeclared.contains(text)) {
+            return Err(self.error(format!("a hyphen is minus here: write [\"{key}\"] instead of .{key}")));
+        }
         match self.before {
             [.., (Token::Ident("loop"), _), (Token::Dot, _)] => Ok(()),
             [.., (Token::Dot, _)] => self.method(),
@@ -233,6 +236,18 @@ impl<'t> Word<'t> {
             },
         }
         .map(|()| None)
+    }
+
+    /// The key that `.some-key` was meant to pick, if this is the word behind its first hyphen.
+    fn hyphenated(&self) -> Option<String> {
+        let [.., (Token::Dot, _), (Token::Ident(first), _), (Token::Minus, _)] = self.before else { return None };
+        let mut key = format!("{first}-{}", self.text);
+        let mut after = self.after;
+        while let [(Token::Minus, _), (Token::Ident(word), _), rest @ ..] = after {
+            key = format!("{key}-{word}");
+            after = rest;
+        }
+        (!matches!(after, [(Token::ParenOpen, _), ..])).then_some(key)
     }
 
     fn reference(&self, kind: ObjectKind) -> Result<TemplateReference, TemplateError> {
@@ -372,6 +387,7 @@ mod tests {
             ("{% filter upper %}${ dict(key=secret('a')).key }{% endfilter %}", &["1 secret a"]),
             ("{% if 1 %}{% set x = secret('a') %}{% else %}{% set x = 2 %}{% endif %}${ x }", &["1 secret a"]),
             ("{# ${ secret('a') } #}{% raw %}${HOME} ${ secret(x) }{% endraw %}", &[]),
+            ("${ secret('a').count - secret('b').count }", &["1 secret a", "1 secret b"]),
             ("${ secret('a') is not startingwith('x') and 1 is odd }${ range(3) | sum }", &["1 secret a"]),
         ] {
             assert_eq!(found(text), references, "{text}");
@@ -399,6 +415,8 @@ mod tests {
             ("${ debug() }", format!("line 1: there is no function \"debug\": {sources}")),
             ("${ env.HOME }", format!("line 1: there is no variable \"env\": {sources}. {SHELL}")),
             ("#!/bin/sh\ncd ${HOME}\n", format!("line 2: there is no variable \"HOME\": {sources}. {SHELL}")),
+            ("${ secret('db').some-key }", "line 1: a hyphen is minus here: write [\"some-key\"] instead of .some-key".into()),
+            ("${ secret('db').a-b-c | upper }", "line 1: a hyphen is minus here: write [\"a-b-c\"] instead of .a-b-c".into()),
             ("${ 'a' | base64 }", "line 1: there is no filter \"base64\"".into()),
             ("{% filter shout %}{% endfilter %}", "line 1: there is no filter \"shout\"".into()),
             ("${ 1 is prime }${ 1 is not prime }", "line 1: there is no test \"prime\"".into()),

@@ -54,6 +54,8 @@ pub struct Fields<'n> {
     path: String,
     entries: &'n [(Node, Node)],
     known: Vec<&'static str>,
+    /// Known elsewhere, and refused here: nobody is to be pointed at them.
+    refused: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
@@ -67,7 +69,7 @@ impl<'n> Fields<'n> {
                 return None;
             }
         };
-        Some(Fields { path: path.to_owned(), entries, known: Vec::new() })
+        Some(Fields { path: path.to_owned(), entries, known: Vec::new(), refused: Vec::new() })
     }
 
     /// The path of a field, for problems that a caller finds itself.
@@ -78,8 +80,23 @@ impl<'n> Fields<'n> {
 
     /// A field's node; `None` where it is absent or null.
     pub fn take(&mut self, key: &'static str) -> Option<&'n Node> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.entries.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value).filter(|value| !value.is_null())
+    }
+
+    /// A field that has its place elsewhere; a problem with this message where it is written.
+    pub fn refuse(&mut self, key: &'static str, message: &str, problems: &mut Problems) {
+        if let Some(node) = self.take(key) {
+            problems.add(node, &self.path(key), message);
+        }
+        self.refused.push(key);
+    }
+
+    /// Keeps known fields out of lists of what is known.
+    pub fn hide(&mut self, keys: &[&'static str]) {
+        self.refused.extend(keys);
     }
 
     /// A field read as text and parsed; a problem where it is not text or does not parse.
@@ -124,13 +141,22 @@ impl<'n> Fields<'n> {
         Fields::of(node, &self.path(key), problems)
     }
 
-    /// Reports every key that nobody asked for, with the nearest known one.
+    /// Reports every key that nobody asked for, with the nearest known one. All known ones are listed once.
     pub fn finish(self, problems: &mut Problems) {
+        let known: Vec<&str> = self.known.iter().copied().filter(|key| !self.refused.contains(key)).collect();
+        let mut listed = false;
         for (name, _) in self.entries {
             let written = name.to_string();
-            if !self.known.contains(&written.as_str()) {
-                problems.add(name, &self.path(&written), unknown(&written, &self.known));
+            if self.known.contains(&written.as_str()) {
+                continue;
             }
+            let message = match nearest(&written, &known) {
+                Some(near) => format!("unknown key; did you mean {near}?"),
+                None if listed => "unknown key".to_owned(),
+                None => format!("unknown key; known are {}", by_nearness(&written, &known).join(", ")),
+            };
+            listed |= message.contains("; known are ");
+            problems.add(name, &self.path(&written), message);
         }
     }
 }
@@ -150,13 +176,11 @@ pub fn parse_node<T: FromStr<Err: fmt::Display>>(node: &Node, path: &str, proble
     }
 }
 
-/// Says that a key is unknown, and which one was probably meant.
-#[must_use]
-pub fn unknown(written: &str, known: &[&str]) -> String {
-    match nearest(written, known) {
-        Some(near) => format!("unknown key; did you mean {near}?"),
-        None => format!("unknown key; known are {}", known.join(", ")),
-    }
+/// The known words, the likeliest first.
+fn by_nearness<'k>(written: &str, known: &[&'k str]) -> Vec<&'k str> {
+    let mut known = known.to_vec();
+    known.sort_by_cached_key(|word| distance(&written.to_lowercase(), word));
+    known
 }
 
 /// The known word nearest to a written one, if it is near enough for a typo.
@@ -208,6 +232,25 @@ mod tests {
              c.yaml:2:3: server.listn: unknown key; did you mean listen?\n\
              c.yaml:4:5: id: \"nope\" is not a GUID: 32 hexadecimal digits in groups of 8-4-4-4-12\n\
              c.yaml:5:7: flag: \"true\" is neither true nor false (without quotes)"
+        );
+    }
+
+    #[test]
+    fn known_keys_are_listed_once_without_those_that_are_refused() {
+        let node = Node::parse("format: pem\nobjectName: a\nobjectType: b\nnames: c\n").unwrap();
+        let mut problems = Problems::default();
+        let mut fields = Fields::of(&node, "", &mut problems).unwrap();
+        for key in ["group", "name", "version", "name", "objects"] {
+            fields.take(key);
+        }
+        fields.refuse("format", "a secret has no format", &mut problems);
+        fields.finish(&mut problems);
+        assert_eq!(
+            problems.in_file("c"),
+            "c:1:9: format: a secret has no format\n\
+             c:2:1: objectName: unknown key; known are objects, name, version, group\n\
+             c:3:1: objectType: unknown key\n\
+             c:4:1: names: unknown key; did you mean name?"
         );
     }
 

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use keyvault_injector::config::{Config, TlsSource};
 use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
@@ -130,6 +132,45 @@ fn what_the_readme_says_becomes_of_its_deployment_does() {
     assert!(compared > 20, "only {compared} lines");
 }
 
+/// What the program says to `input`: exit code, standard output, standard error.
+fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+    let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn whoever_follows_the_readme_to_the_letter_gets_injected_pods() {
+    let readme = read("README.md");
+    let line = readme.lines().find(|line| line.starts_with("    keyvault-injector manifests ")).expect("README.md installs");
+    let (install, apply) = line.trim().split_once(" | ").unwrap();
+    assert_eq!(apply, "kubectl apply -f -");
+    let arguments: Vec<&str> = install.split_whitespace().skip(1).collect();
+    let (code, installation, errors) = run(&arguments, "");
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&installation).unwrap();
+    let configured = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yaml");
+    std::fs::File::create(&config).unwrap().write_all(configured["data"]["config.yaml"].as_str().unwrap().as_bytes()).unwrap();
+
+    let manifests: Vec<String> = yaml_blocks(&readme).into_iter().map(|(_, block)| block).collect();
+    let arguments = ["inject", "-f", "-", "--config", config.to_str().unwrap(), "-o", "json"];
+    let (code, injected, errors) = run(&arguments, &manifests.join("---\n"));
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let mut kinds = Vec::new();
+    for object in serde_json::Deserializer::from_str(&injected).into_iter::<Value>().map(Result::unwrap) {
+        if object["kind"] == "Deployment" {
+            assert_eq!(object["spec"]["template"]["spec"]["initContainers"][0]["name"], "keyvault-agent");
+        }
+        kinds.push(object["kind"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(kinds, ["Deployment", "ServiceAccount"], "README.md shows both");
+}
+
 #[test]
 fn every_configuration_of_the_documentation_is_one() {
     let blocks = yaml_blocks(&read("docs/configuration.md"));
@@ -147,4 +188,27 @@ fn every_annotation_is_in_the_documentation() {
         assert!(contract.contains(&row), "docs/annotations.md has no row {row}");
         assert!(readme.contains(&format!("`{}`", key.name())), "README.md does not mention {}", key.name());
     }
+}
+
+/// The agent's registry is private, and its families stand in its source as Prometheus reads them.
+#[test]
+fn every_metric_is_in_the_documentation_and_no_other() {
+    let page = read("docs/operations.md");
+    let agent = read("src/agent/watch/status.rs").replace("\\n", "\n");
+    let served = keyvault_injector::webhook::Metrics::default().text();
+    let mut families: Vec<String> = Vec::new();
+    for line in served.lines().chain(agent.lines()) {
+        let Some((_, family)) = line.split_once("# TYPE keyvault_") else { continue };
+        let (name, kind) = family.trim_end_matches(['"', ')', ';']).split_once(' ').unwrap();
+        let (name, kind) = (name.trim_end_matches("_total"), kind.trim_end_matches(['"', ')', ';', '\n']));
+        let total = if kind == "counter" { "_total" } else { "" };
+        families.push(format!("| `keyvault_{name}{total}` | {kind} |"));
+    }
+    assert!(families.len() >= 17, "{families:?}");
+    for row in &families {
+        assert!(page.contains(row.as_str()), "docs/operations.md has no row {row}");
+    }
+    let (_, reference) = page.split_once("## Metrics\n").unwrap();
+    let reference = reference.split("\n## ").next().unwrap();
+    assert_eq!(reference.matches("\n| `keyvault_").count(), families.len(), "docs/operations.md lists a metric that nobody serves");
 }

@@ -138,17 +138,36 @@ fn defaults_of_a_namespace_file_hold() {
         })
         .unwrap();
     let manifest = format!("{ACCOUNT}---\n{}", workload("Job", "batch/v1", &format!("{{template: {}}}", template("a"))));
-    let output = run(&["--namespace", file.to_str().unwrap()], &manifest);
+    let output = run(&["--defaults-from", file.to_str().unwrap()], &manifest);
     assert!(stdout(&output).contains("mountPath: /secrets\n"), "{}", stdout(&output));
 }
 
 #[test]
 fn unusable_input_ends_with_code_2_and_says_where() {
-    let cases: [(&[&str], &str, &str); 4] = [
+    let cases: [(&[&str], &str, &str); 6] = [
         (&[], "a: [", "error: -: line 1: "),
         (&["--config", "/nonexistent.yaml"], "a: 1", "error: /nonexistent.yaml: No such file or directory"),
-        (&["--namespace", "/nonexistent.yaml"], "a: 1", "error: /nonexistent.yaml: No such file or directory"),
-        (&[], "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: 7}\n", "error: -:1: Pod p is not a readable pod: invalid type"),
+        (
+            &["--defaults-from", "payments"],
+            "a: 1",
+            "error: --defaults-from takes a file with Namespaces and ServiceAccounts, and there is no file payments; the name of a namespace is given by -n\n",
+        ),
+        (
+            &["--namespace", "./ns.yaml"],
+            "a: 1",
+            "error: invalid value './ns.yaml' for '--namespace <NAME>': not a namespace: lower-case letters, digits and inner hyphens, at most 63; \
+             a file with Namespaces and ServiceAccounts is given by --defaults-from\n",
+        ),
+        (
+            &[],
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: 7}\n",
+            "error: -:1: Pod p: it is not a readable pod: invalid type: integer `7`, expected a sequence\n",
+        ),
+        (
+            &[],
+            "a: 1\n---\nvault: {{ .Values.vault }}\n",
+            "error: -: line 3: {{ … }} is a template of Helm: render it first: helm template . | keyvault-injector inject -f -\n",
+        ),
     ];
     for (arguments, input, expected) in cases {
         let output = run(arguments, input);
@@ -171,4 +190,88 @@ fn a_limit_range_that_would_refuse_the_pod_is_named_with_the_remedy() {
     let asked = pods.replace("metadata: {annotations: {", "metadata: {annotations: {keyvault-injector.io/agent-resources: '{limits: {cpu: 100m}}', ");
     let output = run(&[], &format!("{ACCOUNT}---\n{limits}---\n{}", workload("Job", "batch/v1", &format!("{{template: {asked}}}"))));
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+#[test]
+fn a_value_that_is_no_text_is_named_with_its_line_and_the_fix() {
+    let manifest = "# first\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: payments}\nspec:\n  template:\n    metadata:\n      labels: {\"on\": yes}\n      annotations:\n        keyvault-injector.io/secrets:\n          - db-password\n        keyvault-injector.io/templates:\n          app.conf: x\n        keyvault-injector.io/inject: true\n        keyvault-injector.io/file-mode: 0400\n        keyvault-injector.io/metrics-port: 9090\n    spec: {containers: [{name: app, env: [{name: RETRIES, value: 3}]}]}\n";
+    let output = run(&[], manifest);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));
+    let subject = "Deployment payments/web";
+    let annotation = |key: &str| format!("{subject}: annotation keyvault-injector.io/{key}");
+    let expected = [
+        format!("error: -:15: {} is true, a boolean, and annotations are text: write it in quotes: \"true\"", annotation("inject")),
+        format!("error: -:16: {} is 0400, a number, and annotations are text: write it in quotes: \"0400\"", annotation("file-mode")),
+        format!("error: -:17: {} is 9090, a number, and annotations are text: write it in quotes: \"9090\"", annotation("metrics-port")),
+        format!(
+            "error: -:11: {} is a list, and annotations are text: write \"keyvault-injector.io/secrets: |\" and indent the list below it",
+            annotation("secrets")
+        ),
+        format!(
+            "error: -:13: {} is a map, and annotations are text: write \"keyvault-injector.io/templates: |\" and indent the map below it",
+            annotation("templates")
+        ),
+        format!("error: -:9: {subject}: label on is yes, a boolean, and labels are text: write it in quotes: \"yes\""),
+        format!("error: -:18: {subject}: container app: variable RETRIES is 3, a number, and variables are text: write it in quotes: \"3\""),
+    ];
+    let mut lines: Vec<&str> = stderr(&output).lines().collect();
+    let mut expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+}
+
+/// Helm and kustomize leave the namespace to whoever applies.
+#[test]
+fn documents_without_a_namespace_are_in_the_one_that_is_given() {
+    let account = ACCOUNT.replace("namespace: shop, ", "");
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: pay, annotations: {keyvault-injector.io/mount-path: /secrets}}\n";
+    let job = workload("Job", "batch/v1", &format!("{{template: {}}}", template("a"))).replace(", namespace: shop", "");
+    let manifest = format!("{account}---\n{namespace}---\n{job}");
+    let output = run(&["-n", "pay"], &manifest);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    assert!(stdout(&output).contains("mountPath: /secrets\n"), "{}", stdout(&output));
+    let elsewhere = run(&[], &manifest);
+    assert!(stdout(&elsewhere).contains("mountPath: /keyvault\n"), "{}", stdout(&elsewhere));
+}
+
+#[test]
+fn a_pipeline_can_stop_at_warnings() {
+    let idle = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p, annotations: {{keyvault-injector.io/vault: payments}}}}\nspec: {POD_SPEC}\n");
+    let output = run(&["--fail-on-warnings"], &idle);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(4), ""));
+    assert!(stderr(&output).starts_with("warning: Pod p: nothing is injected: "), "{}", stderr(&output));
+    let good = format!("{ACCOUNT}---\n{}", workload("Job", "batch/v1", &format!("{{template: {}}}", template("a"))));
+    let output = run(&["--fail-on-warnings"], &good);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+#[test]
+fn a_diff_names_objects_of_lists_and_objects_without_a_name() {
+    let job = workload("Job", "batch/v1", &format!("{{template: {}}}", template("a")));
+    let value = |yaml: &str| serde_saphyr::from_str::<serde_json::Value>(yaml).unwrap();
+    let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [value(ACCOUNT), value(&job)]}).to_string();
+    let output = run(&["-o", "diff"], &list);
+    assert!(stdout(&output).starts_with("--- List[1] Job job\n+++ List[1] Job job, injected\n@@"), "{}", stdout(&output));
+
+    let nameless = format!("{ACCOUNT}---\n{}", job.replace("{name: job,", "{generateName: mig-,"));
+    let output = run(&["-o", "diff"], &nameless);
+    assert!(stdout(&output).starts_with("--- Job mig-… (generateName)\n"), "{}", stdout(&output));
+    let denied = run(&[], &nameless.replace("secrets: a", "secrets: a_b"));
+    assert!(stderr(&denied).starts_with("denied: Job shop/mig-… (generateName): keyvault-injector found 1 problem"), "{}", stderr(&denied));
+}
+
+#[test]
+fn what_is_wrong_with_a_namespace_is_said_beside_the_idle_warning() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {keyvault-injector.io/secrets: db-password}}\n";
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: shop, annotations: {{keyvault-injector.io/vault: payments}}}}\nspec: {POD_SPEC}\n"
+    );
+    let output = run(&[], &format!("{namespace}---\n{pod}"));
+    let lines: Vec<&str> = stderr(&output).lines().collect();
+    assert!(lines[0].starts_with("warning: Pod shop/p: nothing is injected: keyvault-injector.io/vault asks for no object"), "{lines:?}");
+    assert_eq!(
+        lines[1..],
+        ["warning: Pod shop/p: Namespace shop: annotation keyvault-injector.io/secrets has no meaning on a Namespace: set it on the pod"]
+    );
 }

@@ -15,8 +15,6 @@ pub(super) enum PlaceError {
     Authority(String),
     #[error("the plan's tokenProxy.url {0:?} does not begin with https://")]
     TokenProxy(String),
-    #[error("the plan's metadata endpoint {0:?} does not begin with http://")]
-    Endpoint(String),
 }
 
 /// The directory under which all paths are taken; `/` in a pod.
@@ -72,13 +70,5 @@ fn check(plan: &Plan) -> Result<(), PlaceError> {
     if let Some(proxy) = plan.identity.token_proxy().filter(|proxy| !proxy.url.starts_with("https://")) {
         return Err(PlaceError::TokenProxy(proxy.url.clone()));
     }
-    match &plan.identity {
-        Identity::ManagedIdentity { endpoint: Some(endpoint), .. } | Identity::PodIdentity { endpoint: Some(endpoint), .. }
-            // Plain http is what keeps it away from proxies.
-            if !endpoint.starts_with("http://") =>
-        {
-            Err(PlaceError::Endpoint(endpoint.clone()))
-        }
-        Identity::ManagedIdentity { .. } | Identity::PodIdentity { .. } | Identity::WorkloadIdentity { .. } | Identity::ServicePrincipal { .. } => Ok(()),
-    }
+    Ok(())
 }

@@ -3,6 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use crate::config::{Config, ConfigError, MAX_CA_BYTES};
 
 /// Why there is no configuration.
@@ -54,10 +58,28 @@ fn ca(file: &Path, key: &'static str) -> Result<String, LoadError> {
     if text.len() > MAX_CA_BYTES {
         return refuse(format!("{} bytes are more than the {MAX_CA_BYTES} that fit in a plan", text.len()));
     }
-    if !text.contains("-----BEGIN CERTIFICATE-----") {
-        return refuse("no PEM certificate is in it".to_owned());
+    if text.contains("PRIVATE KEY-----") {
+        return refuse("it holds a private key, and every pod would carry it: keep the certificates only".to_owned());
     }
-    Ok(text)
+    match certificates(&text) {
+        Ok(0) => refuse("no PEM certificate is in it".to_owned()),
+        Ok(count) => {
+            tracing::info!(file = %file.display(), certificates = count, "{key} was read");
+            Ok(text)
+        }
+        Err(reason) => refuse(reason),
+    }
+}
+
+/// How many certificates a PEM text holds, each of them one that the agent can trust.
+fn certificates(text: &str) -> Result<usize, String> {
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in CertificateDer::pem_slice_iter(text.as_bytes()).enumerate() {
+        let number = index + 1;
+        let certificate = certificate.map_err(|error| format!("certificate {number} is not PEM: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("certificate {number} is none that can be trusted: {error}"))?;
+    }
+    Ok(roots.len())
 }
 
 #[cfg(test)]
@@ -72,23 +94,40 @@ mod tests {
         file
     }
 
+    /// A self-signed certificate as PEM.
+    fn pem() -> String {
+        rcgen::generate_simple_self_signed(vec!["ca.example".to_owned()]).unwrap().cert.pem().replace("\r\n", "\n")
+    }
+
     #[test]
     fn both_cas_are_read_with_the_configuration_and_what_is_none_is_named() {
-        const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let directory = tempfile::tempdir().unwrap();
         let place = |name: &str| directory.path().join(name).display().to_string();
         let text =
             format!("agent: {{extraCaFile: {}, tokenProxy: {{url: \"https://proxy.aks\", caFile: {}}}}}\n", place("extra.pem"), place("proxy.pem"));
         let file = written(directory.path(), "config.yaml", &text);
-        written(directory.path(), "extra.pem", PEM);
-        written(directory.path(), "proxy.pem", &format!("the proxy's\n{PEM}"));
+        let (one, two) = (pem(), format!("the proxy's\n{}{}", pem(), pem()));
+        written(directory.path(), "extra.pem", &one);
+        written(directory.path(), "proxy.pem", &two);
         let agent = load(&file).unwrap().agent;
-        assert_eq!(agent.extra_ca.as_deref(), Some(PEM));
-        assert_eq!(agent.token_proxy.unwrap().ca, format!("the proxy's\n{PEM}"));
+        assert_eq!(agent.extra_ca.as_ref(), Some(&one));
+        assert_eq!(agent.token_proxy.unwrap().ca, two);
 
-        for (content, reason) in
-            [("nothing".to_owned(), "no PEM certificate is in it"), (PEM.repeat(600), "35400 bytes are more than the 32768 that fit in a plan")]
-        {
+        let half = one.len() / 2;
+        for (content, reason) in [
+            ("nothing".to_owned(), "no PEM certificate is in it"),
+            ("x".repeat(32 * 1024 + 1), "32769 bytes are more than the 32768 that fit in a plan"),
+            (format!("{one}{}", &one[..half]), "certificate 2 is not PEM: section end \"-----END CERTIFICATE-----\" missing"),
+            (one.replacen("\nM", "\n?", 1), "certificate 1 is not PEM: base64 decode error: InvalidCharacter(63)"),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
+                "certificate 1 is none that can be trusted: invalid peer certificate: BadEncoding",
+            ),
+            (
+                format!("{one}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+                "it holds a private key, and every pod would carry it: keep the certificates only",
+            ),
+        ] {
             written(directory.path(), "proxy.pem", &content);
             let error = load(&file).unwrap_err().to_string();
             assert_eq!(error, format!("{}: agent.tokenProxy.caFile: {reason}", place("proxy.pem")));

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::yaml::{Kind, Node};
+
 mod text;
 
 use text::{BOM, head, split, tail};
@@ -35,6 +37,8 @@ pub(super) struct Target {
     pub(super) kind: String,
     /// The object's name.
     pub(super) name: Option<String>,
+    /// What its name will begin with, if it has none yet.
+    pub(super) generate_name: Option<String>,
     /// The object's namespace.
     pub(super) namespace: Option<String>,
 }
@@ -112,6 +116,22 @@ impl Document {
     #[must_use]
     pub(super) fn line(&self) -> usize {
         self.line
+    }
+
+    /// Where a value stands, as the 1-based line of its key, and how a scalar is spelled there. `None` where anchors or tags make that unclear.
+    #[must_use]
+    pub(super) fn written(&self, pointer: &str) -> Option<(usize, Option<String>)> {
+        let root = Node::parse(self.source.trim_start_matches(BOM)).ok()?;
+        let (mut node, mut line) = (&root, root.line);
+        for step in pointer.split('/').skip(1) {
+            let step = step.replace("~1", "/").replace("~0", "~");
+            (line, node) = match &node.kind {
+                Kind::Map(entries) => entries.iter().find(|(key, _)| key.text() == Some(step.as_str())).map(|(key, value)| (key.line, value))?,
+                Kind::List(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)).map(|item| (item.line, item))?,
+                Kind::Scalar { .. } => return None,
+            };
+        }
+        Some((self.line + line - 1, node.text().map(str::to_owned)))
     }
 
     /// The pods and pod templates in it.
@@ -209,6 +229,7 @@ fn find(value: &Value, pointer: &str, targets: &mut Vec<Target>) {
             pointer: format!("{pointer}{place}"),
             kind: kind.to_owned(),
             name: text("/metadata/name").map(str::to_owned),
+            generate_name: text("/metadata/generateName").map(str::to_owned),
             namespace: text("/metadata/namespace").map(str::to_owned),
         });
     }
@@ -277,7 +298,13 @@ mod tests {
         ] {
             let value = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "n"}, "spec": {"template": {}, "jobTemplate": {"spec": {"template": {}}}}});
             let stream = Stream::parse(&value.to_string()).unwrap();
-            let expected = pointer.map(|pointer| Target { pointer: pointer.into(), kind: kind.into(), name: Some("n".into()), namespace: None });
+            let expected = pointer.map(|pointer| Target {
+                pointer: pointer.into(),
+                kind: kind.into(),
+                name: Some("n".into()),
+                generate_name: None,
+                namespace: None,
+            });
             assert_eq!(stream.documents()[0].targets(), Vec::from_iter(expected), "{kind}");
         }
         assert_eq!(Stream::parse("apiVersion: apps/v1\nkind: Deployment\nspec:\n").unwrap().documents()[0].targets(), []);
@@ -293,6 +320,7 @@ mod tests {
             pointer: "/items/1/items/0/spec/template".into(),
             kind: "Deployment".into(),
             name: Some("api".into()),
+            generate_name: None,
             namespace: Some("pay".into()),
         };
         assert_eq!(stream.unwrap().documents()[0].targets(), [target]);

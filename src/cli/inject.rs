@@ -16,6 +16,10 @@ use crate::inject::{Denial, Injection, inject};
 use crate::pod::PodView;
 use crate::webhook::{FixedDefaults, ManifestError};
 
+mod unreadable;
+
+/// Exit code if there are warnings and `--fail-on-warnings`.
+const WARNED: u8 = 4;
 /// Exit code where a pod would be denied.
 const DENIED: u8 = 3;
 /// Exit code where the input cannot be used.
@@ -27,15 +31,26 @@ pub(super) struct InjectArgs {
     /// The manifests: YAML or JSON, one document or many; - reads standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE|-")]
     file: PathBuf,
-    /// Manifests of Namespaces and ServiceAccounts with defaults; those among the manifests themselves count too
-    #[arg(long = "namespace", visible_alias = "service-account", value_name = "FILE")]
-    defaults: Vec<PathBuf>,
+    /// The namespace of documents that name none
+    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = namespace)]
+    namespace: String,
+    /// A file with Namespaces and ServiceAccounts, whose annotations are defaults; those among the manifests themselves count too
+    #[arg(long, value_name = "FILE")]
+    defaults_from: Vec<PathBuf>,
     /// The operator's YAML file [default: the built-in configuration]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How the result is shown
     #[arg(short, long, value_enum, default_value_t = Output::Yaml)]
     output: Output,
+    /// End with exit code 4, and without output, if there is a warning
+    #[arg(long)]
+    fail_on_warnings: bool,
+}
+
+/// `webhook --namespace` takes a file, so people give one here, too.
+fn namespace(text: &str) -> Result<String, String> {
+    super::namespace(text).map_err(|error| format!("{error}; a file with Namespaces and ServiceAccounts is given by --defaults-from"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,11 +76,13 @@ enum InputError {
     Read { file: PathBuf, error: io::Error },
     #[error("{file}: {error}")]
     Stream { file: PathBuf, error: StreamError },
-    #[error("{file}:{line}: {subject} is not a readable pod: {reason}")]
-    Pod { file: PathBuf, line: usize, subject: String, reason: String },
+    #[error("--defaults-from takes a file with Namespaces and ServiceAccounts, and there is no file {0}; the name of a namespace is given by -n")]
+    NoDefaults(PathBuf),
+    #[error("{}", .0.join("\nerror: "))]
+    Pod(Vec<String>),
 }
 
-/// Exit code 0 for injected or untouched, 3 where a pod would be denied, 2 for unusable input.
+/// Exit code 0 for injected or untouched, 3 where a pod would be denied, 4 for warnings that are to fail, 2 for unusable input.
 pub(super) fn run(args: &InjectArgs) -> ExitCode {
     let report = match process(args) {
         Ok(report) => report,
@@ -79,6 +96,9 @@ pub(super) fn run(args: &InjectArgs) -> ExitCode {
         // Nothing on standard output: half a stream must not be applied.
         return ExitCode::from(DENIED);
     }
+    if args.fail_on_warnings && report.warned {
+        return ExitCode::from(WARNED);
+    }
     print(io::stdout(), &report.text);
     ExitCode::SUCCESS
 }
@@ -91,6 +111,7 @@ fn print(mut stream: impl Write, text: &str) {
 /// What is shown in the end.
 struct Report {
     denied: bool,
+    warned: bool,
     /// Warnings and denials, for standard error.
     messages: String,
     text: String,
@@ -98,25 +119,21 @@ struct Report {
 
 fn process(args: &InjectArgs) -> Result<Report, InputError> {
     let config = args.config.as_deref().map(load).transpose()?.unwrap_or_default();
-    let mut stream = Stream::parse(&input(&args.file)?).map_err(|error| InputError::Stream { file: args.file.clone(), error })?;
-    let defaults = defaults(&stream, &args.defaults)?;
+    let text = input(&args.file)?;
+    let mut stream = Stream::parse(&text).map_err(|error| InputError::Stream { file: args.file.clone(), error: explain(error, &text) })?;
+    let defaults = defaults(&stream, args)?;
     let before: Vec<Value> = stream.documents().iter().map(|document| document.value().clone()).collect();
-    let mut report = Report { denied: false, messages: String::new(), text: String::new() };
+    let mut report = Report { denied: false, warned: false, messages: String::new(), text: String::new() };
     let mut patches = Vec::new();
     for document in stream.documents_mut() {
         for target in document.targets() {
             let Some(pod) = document.value().pointer(&target.pointer).cloned() else { continue };
-            let decision = decide(&pod, &target, &defaults, &config).map_err(|reason| InputError::Pod {
-                file: args.file.clone(),
-                line: document.line(),
-                subject: subject(&target),
-                reason,
-            })?;
+            let namespace = target.namespace.as_ref().unwrap_or(&args.namespace);
+            let decision = decide(&pod, namespace, &defaults, &config).map_err(|reason| unreadable(&args.file, document, &target, &reason))?;
             report.note(&target, &decision);
             if let Ok(injection) = decision {
                 let pod = patched(pod, &injection);
-                let namespace = target.namespace.as_deref().unwrap_or("default");
-                report.warn(&target, &limit_range::breaches(objects(before.iter()), namespace, &pod));
+                report.warn(&target, &limit_range::breaches(objects(before.iter()), &args.namespace, namespace, &pod));
                 document.replace(&target.pointer, pod);
                 patches.push(json!({ "kind": target.kind, "name": target.name, "namespace": target.namespace, "pod": target.pointer, "patch": injection.patch }));
             }
@@ -133,16 +150,36 @@ fn input(file: &Path) -> Result<String, InputError> {
     result.map(|()| text).map_err(|error| InputError::Read { file: file.to_owned(), error })
 }
 
+/// YAML reports what it makes of Helm's braces; their author needs to hear of Helm.
+fn explain(error: StreamError, text: &str) -> StreamError {
+    let mut lines = text.lines().skip(error.line.saturating_sub(2)).take(2);
+    if lines.any(|line| line.contains("{{")) {
+        let message = "{{ … }} is a template of Helm: render it first: helm template . | keyvault-injector inject -f -".to_owned();
+        return StreamError { message, ..error };
+    }
+    error
+}
+
+fn unreadable(file: &Path, document: &Document, target: &Target, reason: &str) -> InputError {
+    let subject = subject(target);
+    let problems = unreadable::problems(document, &target.pointer, reason).into_iter();
+    InputError::Pod(problems.map(|(line, problem)| format!("{}:{line}: {subject}: {problem}", file.display())).collect())
+}
+
 /// Namespaces and ServiceAccounts of the stream, then those of the files, which hold where both speak.
-fn defaults(stream: &Stream, files: &[PathBuf]) -> Result<FixedDefaults, InputError> {
-    let mut defaults = FixedDefaults::default();
+fn defaults(stream: &Stream, args: &InjectArgs) -> Result<FixedDefaults, InputError> {
+    let mut defaults = FixedDefaults::in_namespace(&args.namespace);
     let source = |object: &Value| matches!(object["kind"].as_str(), Some("Namespace" | "ServiceAccount"));
     for object in objects(stream.documents().iter().map(Document::value)).filter(|object| source(object)) {
         // A broken one is not this command's to judge: kubectl will.
         let _ = defaults.add(&object.to_string());
     }
-    for file in files {
-        defaults.add(&read(file)?).map_err(|error| InputError::Manifest { file: file.clone(), error })?;
+    for file in &args.defaults_from {
+        if !file.exists() {
+            return Err(InputError::NoDefaults(file.clone()));
+        }
+        let text = read(file)?;
+        defaults.add(&text).map_err(|error| InputError::Manifest { file: file.clone(), error })?;
     }
     Ok(defaults)
 }
@@ -153,10 +190,9 @@ fn objects<'v>(documents: impl Iterator<Item = &'v Value>) -> impl Iterator<Item
 }
 
 /// Runs the core on a pod or template; `Err` says why it is none.
-fn decide(pod: &Value, target: &Target, defaults: &FixedDefaults, config: &Config) -> Result<Result<Injection, Denial>, String> {
+fn decide(pod: &Value, namespace: &str, defaults: &FixedDefaults, config: &Config) -> Result<Result<Injection, Denial>, String> {
     let text = pod.to_string();
     let view: PodView<'_> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    let namespace = target.namespace.as_deref().unwrap_or("default");
     let found = defaults.get(namespace, view.service_account_name());
     Ok(inject(&view, &found.namespace, &found.account, config))
 }
@@ -169,7 +205,16 @@ fn patched(mut pod: Value, injection: &Injection) -> Value {
 
 fn subject(target: &Target) -> String {
     let namespace = target.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-    format!("{} {namespace}{}", target.kind, target.name.as_deref().unwrap_or("(without a name)"))
+    format!("{} {namespace}{}", target.kind, called(target.name.as_deref(), target.generate_name.as_deref()))
+}
+
+/// What an object is called, if only by what its name will begin with.
+fn called(name: Option<&str>, generate_name: Option<&str>) -> String {
+    match (name, generate_name) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(begin)) => format!("{begin}… (generateName)"),
+        (None, None) => "(without a name)".to_owned(),
+    }
 }
 
 impl Report {
@@ -188,6 +233,7 @@ impl Report {
 
     fn warn(&mut self, target: &Target, warnings: &[String]) {
         for warning in warnings {
+            self.warned = true;
             let _ = writeln!(self.messages, "warning: {}: {warning}", subject(target));
         }
     }
@@ -200,7 +246,7 @@ fn render(output: Output, stream: &Stream, before: &[Value], patches: &[Value]) 
         Output::Yaml => stream.render(),
         Output::Json => Ok(lines(stream.documents().iter().map(Document::value).filter(|value| !value.is_null()))),
         Output::Patch => Ok(lines(patches.iter())),
-        Output::Diff => Ok(stream.documents().iter().zip(before).map(|(document, before)| diff(before, document.value())).collect()),
+        Output::Diff => Ok(stream.documents().iter().zip(before).map(|(document, before)| diff(before, document.value(), "")).collect()),
     }
 }
 
@@ -208,13 +254,19 @@ fn lines<'v>(values: impl Iterator<Item = &'v Value>) -> String {
     values.map(|value| format!("{value:#}\n")).collect()
 }
 
-/// Both sides are written by the same writer, so that only what changed differs.
-fn diff(before: &Value, after: &Value) -> String {
+/// Both sides are written by the same writer, so that only what changed differs. Each object of a list is shown by itself.
+fn diff(before: &Value, after: &Value, place: &str) -> String {
     if before == after {
         return String::new();
     }
+    if let (Some("List"), Some(old), Some(new)) = (after["kind"].as_str(), before["items"].as_array(), after["items"].as_array()) {
+        let items = old.iter().zip(new).enumerate();
+        return items.map(|(index, (before, after))| diff(before, after, &format!("{place}List[{index}] "))).collect();
+    }
     let yaml = |value: &Value| serde_saphyr::to_string(value).unwrap_or_else(|_| format!("{value:#}\n"));
-    let name = format!("{} {}", after["kind"].as_str().unwrap_or("object"), after["metadata"]["name"].as_str().unwrap_or_default());
+    let metadata = &after["metadata"];
+    let name = called(metadata["name"].as_str(), metadata["generateName"].as_str());
+    let name = format!("{place}{} {name}", after["kind"].as_str().unwrap_or("object"));
     let (before, after) = (yaml(before), yaml(after));
     similar::TextDiff::from_lines(&before, &after).unified_diff().context_radius(3).header(&name, &format!("{name}, injected")).to_string()
 }

@@ -8,11 +8,11 @@ use crate::quantity::Quantity;
 
 const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
-/// What LimitRanges of the namespace say against our containers in an injected pod, one sentence for each breach.
-pub(super) fn breaches<'v>(objects: impl Iterator<Item = &'v Value>, namespace: &str, pod: &Value) -> Vec<String> {
+/// What LimitRanges of the namespace say against our containers in an injected pod, one sentence for each breach. Objects that name no namespace
+/// are in `default`.
+pub(super) fn breaches<'v>(objects: impl Iterator<Item = &'v Value>, default: &str, namespace: &str, pod: &Value) -> Vec<String> {
     let mut breaches = Vec::new();
-    for object in
-        objects.filter(|object| object["kind"] == "LimitRange" && object["metadata"]["namespace"].as_str().unwrap_or("default") == namespace)
+    for object in objects.filter(|object| object["kind"] == "LimitRange" && object["metadata"]["namespace"].as_str().unwrap_or(default) == namespace)
     {
         let name = object["metadata"]["name"].as_str().unwrap_or("(without a name)");
         let limits = object["spec"]["limits"].as_array().into_iter().flatten().filter(|limit| limit["type"] == "Container");
@@ -75,8 +75,8 @@ mod tests {
         let resources = json!({"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "32Mi"}});
         let containers = json!([{"name": AGENT, "resources": resources}, {"name": "migrate", "resources": resources}]);
         let pod = json!({"spec": {"initContainers": containers}});
-        assert_eq!(breaches([&object].into_iter(), "default", &pod), [""; 0]);
-        breaches([&object].into_iter(), "shop", &pod)
+        assert_eq!(breaches([&object].into_iter(), "default", "default", &pod), [""; 0]);
+        breaches([&object].into_iter(), "default", "shop", &pod)
     }
 
     #[test]

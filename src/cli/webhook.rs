@@ -87,7 +87,9 @@ pub(super) fn run(args: WebhookArgs) -> ExitCode {
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the webhook ends");
+            for problem in error.to_string().lines() {
+                tracing::error!(error = problem, "the webhook ends");
+            }
             ExitCode::from(error.exit_code())
         }
     }

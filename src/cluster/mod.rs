@@ -2,6 +2,7 @@
 
 mod cache;
 mod certificates;
+mod connect;
 mod lease;
 mod lookup;
 mod objects;
@@ -25,18 +26,14 @@ use crate::installation::OPT_IN;
 use crate::webhook::{Defaults, LookupError, PodDefaults, account_defaults, namespace_defaults};
 use cache::{Cache, key};
 use lookup::Lookups;
-pub use slipped::SlippedThrough;
-pub use uninstall::{Step, UninstallError, uninstall};
 use watch::Keeper;
 
 pub use certificates::SelfManagedCertificates;
+pub use connect::{ConnectError, Place, connect, connect_to};
 pub use kube::Client;
 pub use registration::follow_registration;
-
-/// Why the cluster cannot be reached at all.
-#[derive(Debug, thiserror::Error)]
-#[error("no cluster to talk to: {0}")]
-pub struct ConnectError(#[from] kube::Error);
+pub use slipped::SlippedThrough;
+pub use uninstall::{Installed, Kept, Step, UninstallError};
 
 /// What is kept of a Namespace that carries something of ours.
 #[derive(Clone)]
@@ -51,14 +48,6 @@ pub struct ClusterDefaults {
     namespaces: Cache<KnownNamespace>,
     accounts: Cache<ServiceAccountDefaults>,
     lookups: Lookups,
-}
-
-/// A client as the surroundings have it: the pod's ServiceAccount, or a kubeconfig.
-///
-/// # Errors
-/// [`ConnectError`] where there is neither.
-pub async fn connect() -> Result<Client, ConnectError> {
-    Ok(Client::try_default().await?)
 }
 
 impl ClusterDefaults {

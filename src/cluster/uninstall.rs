@@ -14,7 +14,9 @@ use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::{Instant, sleep};
 
-use crate::installation::{GUARD, NAME, OPT_IN, PART_OF, TLS_SECRET, WARNING};
+use crate::installation::{CREATED_BY, GUARD, NAME, OPT_IN, PART_OF, TLS_SECRET, WARNING};
+
+mod contents;
 
 /// How long replicas are left alone once the registration is gone: other API servers learn of it by their own watch, mostly within a second, and
 /// give a call 5 seconds. The replicas answer all of this time, and for their drain after it.
@@ -32,10 +34,27 @@ pub enum Step {
     Absent(String),
     /// Nothing calls the webhook any more, as far as this API server knows; the others get this time.
     Settling(Duration),
-    /// The namespace does not carry the label of an installation: what else is in it is not ours.
-    Kept(String),
+    /// An object stays.
+    Kept(Kept),
     /// These namespaces are still opted in; nothing was changed in them.
     OptedIn(Vec<String>),
+}
+
+/// An object, as `KIND/NAME`, that stays, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Kept {
+    /// It bears one of our names and not our label.
+    #[error("{0} stays: it does not carry the label {label}={value} of an installation", label = PART_OF.0, value = PART_OF.1)]
+    Foreign(String),
+    /// A Namespace that the manifests did not create.
+    #[error("{0} stays: it does not carry the annotation {key}, so the manifests did not create it", key = CREATED_BY.0)]
+    NotCreated(String),
+    /// A Namespace with objects of others.
+    #[error("{0} stays: it also holds {others}", others = contents::some_of(.1))]
+    Inhabited(String, Vec<String>),
+    /// A Namespace whose objects cannot be listed.
+    #[error("{0} stays: what it holds cannot be listed: {1}")]
+    Unlisted(String, String),
 }
 
 /// Why an installation, or a part of it, is still there.
@@ -65,22 +84,98 @@ pub enum UninstallError {
     },
 }
 
-/// Removes the registration, waits until no API server calls any more, then removes the rest. What is not there is no error.
-///
-/// # Errors
-/// The first object that stays, with the reason.
-pub async fn uninstall(client: Client, namespace: &str, registration: &str, mut report: impl FnMut(Step)) -> Result<(), UninstallError> {
-    let first = Part::of::<MutatingWebhookConfiguration>(&client, None, registration);
-    report(first.delete().await?);
-    first.gone().await?;
-    report(Step::Settling(SETTLE));
-    sleep(SETTLE).await;
-    for part in rest(&client, namespace) {
-        report(part.delete().await?);
+/// An installation as the cluster has it.
+pub struct Installed {
+    client: Client,
+    namespace: String,
+    registration: Part,
+    rest: Vec<Part>,
+    /// What uninstalling would delete, as `KIND/NAME`, in this order.
+    pub removed: Vec<String>,
+    /// What it would leave.
+    pub kept: Vec<Kept>,
+}
+
+impl Installed {
+    /// Looks what is there. Nothing is changed.
+    ///
+    /// # Errors
+    /// The first object that cannot be read, with the reason.
+    pub async fn find(client: Client, namespace: &str, registration: &str) -> Result<Installed, UninstallError> {
+        let registration = Part::of::<MutatingWebhookConfiguration>(&client, None, registration);
+        let rest = rest(&client, namespace);
+        let mut found = Installed { client, namespace: namespace.to_owned(), registration, rest, removed: Vec::new(), kept: Vec::new() };
+        let mut presences = Vec::new();
+        for part in std::iter::once(&mut found.registration).chain(&mut found.rest) {
+            part.look().await?;
+            presences.push((part.object.clone(), part.presence));
+        }
+        for (object, presence) in presences {
+            found.note(object, presence);
+        }
+        match found.look_at_namespace().await? {
+            Fate::Absent => {}
+            Fate::Deleted => found.removed.push(found.namespace().object),
+            Fate::Kept(kept) => found.kept.push(kept),
+        }
+        Ok(found)
     }
-    report(delete_namespace(&client, namespace).await?);
-    report(Step::OptedIn(opted_in(&client).await?));
-    Ok(())
+
+    fn note(&mut self, object: String, presence: Presence) {
+        match presence {
+            Presence::Ours => self.removed.push(object),
+            Presence::Foreign => self.kept.push(Kept::Foreign(object)),
+            Presence::Absent => {}
+        }
+    }
+
+    /// Removes the registration, waits until no API server calls any more, then removes the rest. What is not there is no error.
+    ///
+    /// # Errors
+    /// The first object that stays against our will, with the reason.
+    pub async fn uninstall(self, mut report: impl FnMut(Step)) -> Result<(), UninstallError> {
+        report(self.registration.delete().await?);
+        self.registration.gone().await?;
+        report(Step::Settling(SETTLE));
+        sleep(SETTLE).await;
+        for part in &self.rest {
+            report(part.delete().await?);
+        }
+        report(match self.look_at_namespace().await? {
+            Fate::Absent => Step::Absent(self.namespace().object),
+            Fate::Deleted => Part { presence: Presence::Ours, ..self.namespace() }.delete().await?,
+            Fate::Kept(kept) => Step::Kept(kept),
+        });
+        report(Step::OptedIn(opted_in(&self.client).await?));
+        Ok(())
+    }
+
+    fn namespace(&self) -> Part {
+        Part::of::<Namespace>(&self.client, None, &self.namespace)
+    }
+
+    /// What becomes of the namespace, as it is now.
+    async fn look_at_namespace(&self) -> Result<Fate, UninstallError> {
+        let part = self.namespace();
+        let Some(found) = part.get().await? else { return Ok(Fate::Absent) };
+        let (key, value) = CREATED_BY;
+        if found.annotations().get(key).is_none_or(|text| text != value) {
+            return Ok(Fate::Kept(Kept::NotCreated(part.object)));
+        }
+        let ours = self.rest.iter().filter(|part| part.presence != Presence::Foreign).map(|part| part.object.as_str()).collect();
+        Ok(match contents::of_others(&self.client, &self.namespace, &ours).await {
+            Ok(others) if others.is_empty() => Fate::Deleted,
+            Ok(others) => Fate::Kept(Kept::Inhabited(part.object, others)),
+            Err(error) => Fate::Kept(Kept::Unlisted(part.object, error.to_string())),
+        })
+    }
+}
+
+/// What becomes of a namespace.
+enum Fate {
+    Absent,
+    Deleted,
+    Kept(Kept),
 }
 
 /// Everything but the registration and the namespace. Rights go before what replicas could make anew with them while they drain.
@@ -103,9 +198,17 @@ fn rest(client: &Client, namespace: &str) -> Vec<Part> {
         Part::of::<Role>(client, inside, NAME),
         Part::of::<Role>(client, inside, TLS_SECRET),
         Part::of::<ServiceAccount>(client, inside, NAME),
-        Part::of::<Secret>(client, inside, TLS_SECRET),
-        Part::of::<Lease>(client, inside, NAME),
+        Part::of::<Secret>(client, inside, TLS_SECRET).made_by_replicas(),
+        Part::of::<Lease>(client, inside, NAME).made_by_replicas(),
     ]
+}
+
+/// Whether an object is there, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Ours,
+    Foreign,
+    Absent,
 }
 
 /// One object of an installation.
@@ -114,6 +217,9 @@ struct Part {
     name: String,
     /// As `KIND/NAME`.
     object: String,
+    /// Whether a running replica makes it, under a name of its own and without labels, at any time.
+    of_replicas: bool,
+    presence: Presence,
 }
 
 impl Part {
@@ -124,10 +230,33 @@ impl Part {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
         };
-        Part { api, name: name.to_owned(), object }
+        Part { api, name: name.to_owned(), object, of_replicas: false, presence: Presence::Absent }
+    }
+
+    fn made_by_replicas(self) -> Part {
+        Part { of_replicas: true, ..self }
+    }
+
+    async fn get(&self) -> Result<Option<PartialObjectMeta<DynamicObject>>, UninstallError> {
+        self.api.get_metadata_opt(&self.name).await.map_err(|error| refused(&self.object, error))
+    }
+
+    async fn look(&mut self) -> Result<(), UninstallError> {
+        let (label, value) = PART_OF;
+        self.presence = match self.get().await? {
+            None => Presence::Absent,
+            Some(found) if self.of_replicas || found.labels().get(label).is_some_and(|text| text == value) => Presence::Ours,
+            Some(_) => Presence::Foreign,
+        };
+        Ok(())
     }
 
     async fn delete(&self) -> Result<Step, UninstallError> {
+        match self.presence {
+            Presence::Foreign => return Ok(Step::Kept(Kept::Foreign(self.object.clone()))),
+            Presence::Absent if !self.of_replicas => return Ok(Step::Absent(self.object.clone())),
+            Presence::Ours | Presence::Absent => {}
+        }
         match self.api.delete(&self.name, &DeleteParams::background()).await {
             Ok(_) => Ok(Step::Deleted(self.object.clone())),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Step::Absent(self.object.clone())),
@@ -136,8 +265,11 @@ impl Part {
     }
 
     async fn gone(&self) -> Result<(), UninstallError> {
+        if self.presence == Presence::Foreign {
+            return Ok(());
+        }
         let started = Instant::now();
-        while self.api.get_opt(&self.name).await.map_err(|error| refused(&self.object, error))?.is_some() {
+        while self.get().await?.is_some() {
             if started.elapsed() > GONE {
                 return Err(UninstallError::Held { object: self.object.clone() });
             }
@@ -155,17 +287,6 @@ fn refused(object: &str, error: kube::Error) -> UninstallError {
         return UninstallError::Forbidden { object, reason: status.message.clone() };
     }
     UninstallError::Failed { object, error }
-}
-
-async fn delete_namespace(client: &Client, name: &str) -> Result<Step, UninstallError> {
-    let part = Part::of::<Namespace>(client, None, name);
-    let found = part.api.get_opt(name).await.map_err(|error| refused(&part.object, error))?;
-    let (label, value) = PART_OF;
-    match found {
-        Some(namespace) if namespace.labels().get(label).is_none_or(|found| found != value) => Ok(Step::Kept(part.object)),
-        Some(_) => part.delete().await,
-        None => Ok(Step::Absent(part.object)),
-    }
 }
 
 async fn opted_in(client: &Client) -> Result<Vec<String>, UninstallError> {

@@ -257,21 +257,6 @@ impl FromStr for HttpsOrigin {
     }
 }
 
-/// `http://host[:port]` or `https://host[:port]`: the metadata service speaks plain HTTP.
-pub(super) struct HttpOrigin(pub(super) String);
-
-impl FromStr for HttpOrigin {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<HttpOrigin, NameError> {
-        let https = text.replacen("http://", "https://", 1);
-        match https.parse::<HttpsOrigin>() {
-            Ok(_) => Ok(HttpOrigin(text.trim_end_matches('/').to_owned())),
-            Err(_) => Err(NameError::new("an http address", text, "http:// or https://, a host and perhaps a port: no user, path or query")),
-        }
-    }
-}
-
 /// `http://host[:port]` of a proxy. Its password would stand in every pod, for everyone who may read pods.
 pub(super) struct ProxyOrigin(pub(super) String);
 

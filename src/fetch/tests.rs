@@ -72,7 +72,7 @@ async fn run(vault: &Vault, objects: &[Fetch], deadline: Duration) -> Result<Vec
         verify_challenge: true,
         allowed_vault_hosts: Vec::new(),
     };
-    let identity = Identity::PodIdentity { client_id: None, endpoint: Some("http://127.0.0.1:1".to_owned()) };
+    let identity = Identity::PodIdentity { client_id: None, endpoint: "http://127.0.0.1:1".parse().ok() };
     let retry = Retry::new(Instant::now() + deadline, || 0.5);
     let client = Client::new(vault, &cloud, &identity, retry.clone());
     match fetch(&client, objects, &retry).await {
@@ -227,7 +227,7 @@ async fn list(lists: &Lists, selectors: &[&str]) -> Result<Vec<String>, Vec<Stri
         verify_challenge: true,
         allowed_vault_hosts: Vec::new(),
     };
-    let identity = Identity::PodIdentity { client_id: None, endpoint: Some("http://127.0.0.1:1".to_owned()) };
+    let identity = Identity::PodIdentity { client_id: None, endpoint: "http://127.0.0.1:1".parse().ok() };
     let retry = Retry::new(Instant::now() + Duration::from_secs(60), || 0.5);
     let client = Client::new(lists, &cloud, &identity, retry.clone());
     let selection = |(id, text): (usize, &&str)| {

@@ -10,6 +10,9 @@ use crate::config::Config;
 use crate::pod::{Container, EnvVar, Text};
 use crate::texts::EnvDelivery;
 
+/// The webhook asks no registry, so it cannot see the entry point.
+const ENTRY_POINT: &str = "write the image's entry point as command and args, which docker image inspect --format '{{json .Config.Entrypoint}} {{json .Config.Cmd}}' IMAGE prints";
+
 /// Decides for one container. Where no way works there is a problem.
 pub(super) fn choose(consumer: &Consumer<'_>, variables: &[usize], settings: &Settings, config: &Config, findings: &mut Findings) -> Family {
     let container = consumer.container;
@@ -47,14 +50,14 @@ fn family(container: &Container<'_>, variables: &[usize], settings: &Settings, c
         }
         (EnvDelivery::Auto, false, false) => {
             findings.problem(format!(
-                "container {name}: {names}: it has no command that could be wrapped: write the image's entry point as its command, or ask the operator for features.envFiles, or name other containers in {}",
+                "container {name}: {names}: it has no command that could be wrapped: {ENTRY_POINT}; or take files by {}, or ask the operator for features.envFiles, or name other containers in {}",
+                Key::Secrets.annotation(),
                 Key::Containers.annotation()
             ));
             Family::Exec
         }
         (EnvDelivery::Exec, false, _) => {
-            findings
-                .problem(format!("container {name}: {names}: {key} is exec, and it has no command: write the image's entry point as its command"));
+            findings.problem(format!("container {name}: {names}: {key} is exec, and it has no command: {ENTRY_POINT}"));
             Family::Exec
         }
         (EnvDelivery::File, _, false) => {

@@ -202,13 +202,15 @@ impl Account<'_> {
     }
 
     fn report_absence(&self, key: Key, annotation: &str, findings: &mut Findings) {
-        let found = if self.account.found { "" } else { " (which was not found)" };
-        findings.absence(format!(
-            "identity workload-identity has no {}: annotate ServiceAccount {}{found} with {annotation}, or set {} on the pod or its Namespace",
-            key.name(),
-            self.name(),
-            key.annotation()
-        ));
+        let (account, found) = (self.name(), if self.account.found { "" } else { " (which was not found)" });
+        let fix = match self.pod.service_account_name() {
+            "default" => format!(
+                "the pod runs as ServiceAccount {account}, because it names no other: set serviceAccountName to the one that carries {annotation}"
+            ),
+            _ => format!("annotate ServiceAccount {account}{found} with {annotation}"),
+        };
+        let (id, annotation) = (key.name(), key.annotation());
+        findings.absence(format!("identity workload-identity has no {id}: {fix}, or set {annotation} on the pod or its Namespace"));
     }
 
     fn name(&self) -> String {

@@ -144,7 +144,7 @@ pub fn inject(pod: &PodView<'_>, namespace: &NamespaceDefaults, account: &Servic
     if !annotations.keys().any(Key::asks) {
         return match findings.deny() {
             Some(denial) => Err(denial),
-            None => Ok(untouched(Outcome::NotAsked, idle_warnings(&annotations))),
+            None => Ok(idle(annotations, namespace, config)),
         };
     }
     if pod.is_windows() {
@@ -218,6 +218,13 @@ fn untouched(outcome: Outcome, warnings: Vec<String>) -> Injection {
         policy_findings: 0,
         replaced: false,
     }
+}
+
+/// A pod that asks for nothing. If it seems to, what is wrong with its Namespace is said as well: that may be why.
+fn idle(annotations: Annotations<'_>, namespace: &NamespaceDefaults, config: &Config) -> Injection {
+    let warnings = idle_warnings(&annotations);
+    let namespace_problems = if warnings.is_empty() { Vec::new() } else { Sources::new(annotations, namespace).namespace_problems(config) };
+    Injection { namespace_problems, ..untouched(Outcome::NotAsked, warnings) }
 }
 
 /// Known keys that ask for nothing are most likely an oversight, `inject: "true"` among them.

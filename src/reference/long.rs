@@ -1,14 +1,15 @@
 //! The long form: a YAML list of short strings and maps.
 
-use super::{Destination, Format, FreeName, Grammar, NamedObject, Parsed, Reference, Target, VaultLocator, group, select, short};
+use super::{Destination, Format, FreeName, Grammar, NamedObject, Parsed, Pinned, Reference, Target, VaultLocator, group, select, short};
 use crate::names::{ContainerName, FileMode, ObjectName, ObjectVersion, VaultName};
 use crate::plan::Encoding;
 use crate::property::PropertyPath;
-use crate::yaml::{Kind, Node};
-use crate::yaml_fields::{Fields, Problems};
+use crate::yaml::{Kind, Node, YamlError};
+use crate::yaml_fields::{Fields, Problems, nearest};
 
 pub(super) fn parse(text: &str, parsed: &mut Parsed) {
-    let Some(root) = parsed.keep("", Node::parse(text)) else { return };
+    let root = Node::parse(text).map_err(|error| unquoted(text, error));
+    let Some(root) = parsed.keep("", root) else { return };
     let Kind::List(items) = &root.kind else {
         parsed.problem("", "a YAML list is expected: begin each reference with \"- \"");
         return;
@@ -20,6 +21,14 @@ pub(super) fn parse(text: &str, parsed: &mut Parsed) {
         if let Some(reference) = item_reference(index + 1, item, parsed) {
             parsed.references.push(reference);
         }
+    }
+}
+
+/// The brace of `${name}` opens a map if nothing quotes it.
+fn unquoted(text: &str, error: YamlError) -> YamlError {
+    match text.lines().nth(error.line.saturating_sub(1)) {
+        Some(line) if line.contains("${name}") => YamlError { message: "${name} needs quotes here: file: \"app/${name}\"".to_owned(), ..error },
+        _ => error,
     }
 }
 
@@ -46,6 +55,10 @@ fn item_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Ref
 fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Reference> {
     let mut problems = Problems::default();
     let mut fields = Fields::of(item, "", &mut problems)?;
+    if let Some(pair) = pair(item) {
+        parsed.problem(&format!("item {number}"), pair_problem(parsed.grammar, pair));
+        return None;
+    }
     match (fields.take("group"), fields.take("select")) {
         (Some(_), Some(_)) => {
             parsed.problem(&format!("item {number}"), "group and select exclude each other: keep one");
@@ -74,7 +87,7 @@ fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Refe
         overrides: parsed.grammar == Grammar::Env && fields.bool("override", &mut problems).unwrap_or(false),
         containers: containers_of(&mut fields, &mut problems),
     });
-    for known in ["mode", "encoding", "property", "format", "optional", "containers"] {
+    for known in ["mode", "encoding", "property", "optional", "containers"] {
         fields.take(known);
     }
     if parsed.grammar == Grammar::Env {
@@ -89,9 +102,43 @@ fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Refe
     reference.filter(|_| good)
 }
 
+/// The one entry of `- db: db-password`, if its key is no field of ours.
+fn pair(item: &Node) -> Option<(&str, &str)> {
+    const FIELDS: [&str; 16] = [
+        "containers",
+        "encoding",
+        "env",
+        "file",
+        "format",
+        "group",
+        "mode",
+        "name",
+        "optional",
+        "override",
+        "passwordFrom",
+        "property",
+        "select",
+        "tags",
+        "vault",
+        "version",
+    ];
+    let Kind::Map(entries) = &item.kind else { return None };
+    let [(key, value)] = entries.as_slice() else { return None };
+    let key = key.text().filter(|key| nearest(key, &FIELDS).is_none())?;
+    Some((key, value.text()?))
+}
+
+fn pair_problem(grammar: Grammar, (key, value): (&str, &str)) -> String {
+    let what = if grammar == Grammar::Env { "variable" } else { "file" };
+    match format!("{key}={value}").as_str() {
+        text if text.len() <= 80 => format!("{key}: unknown key; for the {what} {key} write \"{text}\""),
+        _ => format!("a map with one unknown key; for a {what} write \"DEST=NAME\""),
+    }
+}
+
 fn target_of(fields: &mut Fields<'_>, name: Option<&str>, item: &Node, problems: &mut Problems) -> Option<Target> {
     let vault = fields.parse::<VaultLocator>("vault", problems);
-    let version = fields.parse::<ObjectVersion>("version", problems);
+    let version = fields.parse::<Pinned>("version", problems).map(|version| version.0);
     match name {
         Some(name) => object_of(vault, name, version, item, problems),
         None => {
@@ -138,6 +185,10 @@ fn destination_of(grammar: Grammar, fields: &mut Fields<'_>, item: &Node, proble
 }
 
 fn format_of(grammar: Grammar, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Format> {
+    if matches!(grammar, Grammar::Secrets | Grammar::Env) {
+        fields.refuse("format", "a secret has no format: remove it, or use the annotation certificates or keys", problems);
+        return None;
+    }
     let node = fields.take("format")?;
     let text = node.to_string();
     let (format, known) = match grammar {
@@ -162,10 +213,7 @@ fn format_of(grammar: Grammar, fields: &mut Fields<'_>, problems: &mut Problems)
             },
             "pem or jwk",
         ),
-        Grammar::Secrets | Grammar::Env => {
-            problems.add(node, "format", "a secret has no format: remove it, or use the annotation certificates or keys");
-            return None;
-        }
+        Grammar::Secrets | Grammar::Env => return None,
     };
     if format.is_none() {
         problems.add(node, "format", format!("{text:?} is not a format here: {known}"));
@@ -219,8 +267,10 @@ fn refuse_foreign_fields(grammar: Grammar, fields: &mut Fields<'_>, problems: &m
         ],
     };
     for (field, message) in foreign {
-        if let Some(node) = fields.take(field) {
-            problems.add(node, field, *message);
-        }
+        fields.refuse(field, message, problems);
+    }
+    if grammar != Grammar::Secrets {
+        // Both are refused with words of their own.
+        fields.hide(&["group", "select"]);
     }
 }

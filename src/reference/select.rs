@@ -39,9 +39,7 @@ pub(super) fn reference(number: usize, item: &Node, mut fields: Fields<'_>, pars
     let optional = fields.bool("optional", &mut problems).unwrap_or(false);
     let containers = containers_of(&mut fields, &mut problems);
     for (field, message) in FOREIGN {
-        if let Some(node) = fields.take(field) {
-            problems.add(node, field, message);
-        }
+        fields.refuse(field, message, &mut problems);
     }
     fields.finish(&mut problems);
     let good = problems.0.is_empty();

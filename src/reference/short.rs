@@ -1,7 +1,7 @@
 //! The short form: `[DEST=][VAULT/]NAME[@VERSION]`, separated by commas or line breaks.
 
 use super::{Destination, FreeName, Grammar, Parsed, Reference, Target};
-use crate::names::{FilePath, VaultName};
+use crate::names::{FilePath, NamePrefix, VaultName};
 use crate::plan::Encoding;
 
 pub(super) fn parse(text: &str, parsed: &mut Parsed) {
@@ -76,16 +76,35 @@ fn destination_of(text: &str, label: &str, parsed: &mut Parsed) -> Option<Destin
 /// `[VAULT/]NAME[@VERSION]`
 fn target_of(source: &str, label: &str, parsed: &mut Parsed) -> Option<Target> {
     let (source, version) = match source.rsplit_once('@') {
-        Some((source, version)) => (source, Some(parsed.keep(label, version.parse()))),
+        Some((source, version)) => (source, Some(parsed.keep(label, super::pinned(version)))),
         None => (source, None),
     };
     let (vault, name) = match source.split_once('/') {
         Some((vault, name)) => (Some(parsed.keep(label, vault.parse::<VaultName>())), name),
         None => (None, source),
     };
-    let name = parsed.keep(label, name.parse());
+    let name = match habit(name, parsed.grammar) {
+        Some(message) => {
+            parsed.problem(label, message);
+            return None;
+        }
+        None => parsed.keep(label, name.parse()),
+    };
     let (version, vault) = (transpose(version)?, transpose(vault)?);
     Some(Target::Object { vault: vault.map(super::VaultLocator::Name), name: name?, version })
+}
+
+/// What is no name, but something else that people write where it stands.
+fn habit(name: &str, grammar: Grammar) -> Option<String> {
+    if name.contains(" - ") {
+        return Some("YAML reads two lines as one item: begin each \"- \" in the same column".to_owned());
+    }
+    let (prefix, _) = name.split_once('*')?;
+    let fix = match (grammar, prefix.parse::<NamePrefix>()) {
+        (Grammar::Secrets, Ok(prefix)) => format!("write {{select: {{prefix: {prefix}}}, file: \"${{name}}\"}} in a YAML list"),
+        _ => "name each object".to_owned(),
+    };
+    Some(format!("a name has no wildcards: {fix}"))
 }
 
 /// `Some(None)` is a part that was written and was wrong.

@@ -97,7 +97,7 @@ fn all_problems_come_at_once_and_good_references_survive() {
             "item 2 \"my_secret\": \"my_secret\" is not a Key Vault object name: 1 to 127 letters, digits and hyphens",
             "item 3 \"../x=name\": \"../x\" is not a relative file path: names joined by single slashes, none of them . or .. or beginning with .., at most 255 bytes each and 1024 in all, no control characters",
             "item 5: nothing stands between two commas: remove one",
-            "item 6 \"b@latest\": \"latest\" is not a Key Vault object version: 32 hexadecimal digits",
+            "item 6 \"b@latest\": \"latest\" is not a Key Vault object version: leave it out: without a version the latest is taken",
             "item 7 \"ab/c\": \"ab\" is not a vault name: 3 to 24 letters, digits and single hyphens, a letter first and no hyphen last",
         ]
     );
@@ -123,6 +123,37 @@ fn what_the_long_form_refuses() {
             "- {name: a, vault: \"http://x.example\"}",
             Grammar::Secrets,
             "item 1 \"a\": vault: \"http://x.example\" is not a vault address: it begins with https://",
+        ),
+        ("- db: db-password", Grammar::Secrets, "item 1: db: unknown key; for the file db write \"db=db-password\""),
+        ("- DB: db-password", Grammar::Env, "item 1: DB: unknown key; for the variable DB write \"DB=db-password\""),
+        (
+            "- {name: a, version: latest}",
+            Grammar::Secrets,
+            "item 1 \"a\": version: \"latest\" is not a Key Vault object version: leave it out: without a version the latest is taken",
+        ),
+        (
+            "DB=db-password@azurekeyvault",
+            Grammar::Env,
+            "item 1 \"DB=db-password@azurekeyvault\": \"azurekeyvault\" is not a Key Vault object version: leave out @azurekeyvault: the name alone is enough here",
+        ),
+        ("app-*", Grammar::Secrets, "item 1 \"app-*\": a name has no wildcards: write {select: {prefix: app-}, file: \"${name}\"} in a YAML list"),
+        ("app-*", Grammar::Keys, "item 1 \"app-*\": a name has no wildcards: name each object"),
+        ("*", Grammar::Secrets, "item 1 \"*\": a name has no wildcards: name each object"),
+        (
+            "- db-password\n  - api-key",
+            Grammar::Secrets,
+            "item 1 \"db-password - api-key\": YAML reads two lines as one item: begin each \"- \" in the same column",
+        ),
+        ("- {select: {prefix: app-}, file: app/${name}}", Grammar::Secrets, "line 1, column 39: ${name} needs quotes here: file: \"app/${name}\""),
+        (
+            "- {name: a, foo: b}",
+            Grammar::Secrets,
+            "item 1 \"a\": foo: unknown key; known are file, mode, group, name, vault, select, version, encoding, property, optional, containers",
+        ),
+        (
+            "- {name: a, foo: b}",
+            Grammar::Keys,
+            "item 1 \"a\": foo: unknown key; known are file, mode, name, format, vault, version, optional, containers",
         ),
         ("name: a", Grammar::Secrets, "a YAML list is expected: begin each reference with \"- \""),
         ("- &a db", Grammar::Secrets, "line 1, column 6: YAML anchors and aliases are not read: write the value out"),

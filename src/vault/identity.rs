@@ -10,6 +10,7 @@ use super::check::Endpoint;
 use super::failure::{Class, Failure};
 use super::network::Kind;
 use super::principal::{Principal, Proof};
+use crate::cloud::MetadataEndpoint;
 use crate::names::{AbsolutePath, Guid};
 use crate::plan::{Identity, ManagedIdentitySelector, PlanCloud, TokenProxy};
 use crate::secret::SecretValue;
@@ -39,8 +40,8 @@ pub(super) fn sign_in(cloud: &PlanCloud, identity: &Identity, now: SystemTime) -
         Identity::ServicePrincipal { directory, secret } => {
             service_principal(cloud, &Principal { directory: Path::new(directory.as_str()), secret: secret.as_deref() }, now)
         }
-        Identity::ManagedIdentity { select, endpoint } => Ok(managed(cloud, select.as_ref(), endpoint.as_deref())),
-        Identity::PodIdentity { client_id, endpoint } => Ok(pod(cloud, client_id.as_ref(), endpoint.as_deref())),
+        Identity::ManagedIdentity { select, endpoint } => Ok(managed(cloud, select.as_ref(), endpoint.as_ref())),
+        Identity::PodIdentity { client_id, endpoint } => Ok(pod(cloud, client_id.as_ref(), endpoint.as_ref())),
     }
 }
 
@@ -104,7 +105,7 @@ fn token_endpoint(authority: &str, tenant: &Guid) -> String {
     format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'))
 }
 
-fn managed(cloud: &PlanCloud, select: Option<&ManagedIdentitySelector>, endpoint: Option<&str>) -> SignIn {
+fn managed(cloud: &PlanCloud, select: Option<&ManagedIdentitySelector>, endpoint: Option<&MetadataEndpoint>) -> SignIn {
     let (selector, who) = match select {
         None => (None, "the identity of this node".to_owned()),
         Some(ManagedIdentitySelector::ClientId(id)) => (Some(("client_id", id.as_str())), format!("the managed identity with client id {id}")),
@@ -115,7 +116,7 @@ fn managed(cloud: &PlanCloud, select: Option<&ManagedIdentitySelector>, endpoint
 }
 
 /// The address is the node's, but AAD pod identity's daemon answers for the identity that the pod's label is bound to.
-fn pod(cloud: &PlanCloud, client: Option<&Guid>, endpoint: Option<&str>) -> SignIn {
+fn pod(cloud: &PlanCloud, client: Option<&Guid>, endpoint: Option<&MetadataEndpoint>) -> SignIn {
     let who = match client {
         None => "the identity that the pod's label aadpodidbinding is bound to".to_owned(),
         Some(id) => format!("the identity with client id {id} that the pod's label aadpodidbinding is bound to"),
@@ -123,8 +124,8 @@ fn pod(cloud: &PlanCloud, client: Option<&Guid>, endpoint: Option<&str>) -> Sign
     metadata(cloud, client.map(|id| ("client_id", id.as_str())), endpoint, Endpoint::PodIdentity, who)
 }
 
-fn metadata(cloud: &PlanCloud, selector: Option<(&str, &str)>, address: Option<&str>, endpoint: Endpoint, who: String) -> SignIn {
-    let address = address.unwrap_or(METADATA).trim_end_matches('/');
+fn metadata(cloud: &PlanCloud, selector: Option<(&str, &str)>, address: Option<&MetadataEndpoint>, endpoint: Endpoint, who: String) -> SignIn {
+    let address = address.map_or(METADATA, MetadataEndpoint::as_str);
     let query: Vec<(&str, &str)> = [("api-version", "2018-02-01"), ("resource", cloud.resource.as_str())].into_iter().chain(selector).collect();
     let query = encode(&query);
     let url = format!("{address}/metadata/identity/oauth2/token?{}", String::from_utf8_lossy(query.expose()));

@@ -9,8 +9,10 @@ use super::defaults::{Defaults, LookupError, PodDefaults, account_defaults, name
 use crate::inject::{NamespaceDefaults, ServiceAccountDefaults};
 
 /// Defaults that never change. Namespaces and ServiceAccounts that are not among them have none.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FixedDefaults {
+    /// Of ServiceAccounts that name none.
+    namespace: String,
     namespaces: HashMap<String, NamespaceDefaults>,
     accounts: HashMap<(String, String), ServiceAccountDefaults>,
 }
@@ -39,8 +41,20 @@ struct Metadata {
     annotations: Option<BTreeMap<String, String>>,
 }
 
+impl Default for FixedDefaults {
+    fn default() -> FixedDefaults {
+        FixedDefaults::in_namespace("default")
+    }
+}
+
 impl FixedDefaults {
-    /// Adds the Namespaces and ServiceAccounts of a YAML text of one or many documents. A ServiceAccount without a namespace is in `default`.
+    /// None yet. ServiceAccounts that name no namespace are in `namespace`.
+    #[must_use]
+    pub fn in_namespace(namespace: &str) -> FixedDefaults {
+        FixedDefaults { namespace: namespace.to_owned(), namespaces: HashMap::new(), accounts: HashMap::new() }
+    }
+
+    /// Adds the Namespaces and ServiceAccounts of a YAML text of one or many documents.
     ///
     /// # Errors
     /// See [`ManifestError`].
@@ -55,7 +69,7 @@ impl FixedDefaults {
                     self.namespaces.insert(metadata.name, defaults);
                 }
                 "ServiceAccount" => {
-                    let namespace = metadata.namespace.unwrap_or_else(|| "default".to_owned());
+                    let namespace = metadata.namespace.unwrap_or_else(|| self.namespace.clone());
                     self.accounts.insert((namespace, metadata.name), account_defaults(annotations));
                 }
                 _ => return Err(ManifestError::Kind(kind)),

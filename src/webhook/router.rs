@@ -133,7 +133,7 @@ enum Refusal {
     Broken,
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    #[error("keyvault-injector met a defect of its own while it judged this pod; its log says where")]
+    #[error("internal error while reviewing this pod; see the keyvault-injector log")]
     Panicked,
 }
 

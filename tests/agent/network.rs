@@ -124,10 +124,6 @@ fn a_plan_that_cannot_be_used_ends_with_64_and_a_reason() {
             "the plan's authorityHost \"http://localhost\" does not begin with https://",
         ),
         (
-            world.plan().with("/identity", json!({"podIdentity": {"endpoint": "https://localhost"}})),
-            "the plan's metadata endpoint \"https://localhost\" does not begin with http://",
-        ),
-        (
             world.plan_for(&["a"]).with("/fetch", json!([{"id": "0", "key": {"vault": "https://a.vault.azure.net", "name": "signing"}}])),
             "the plan's file a takes id \"0\" for a secret, and it is none",
         ),
@@ -137,6 +133,11 @@ fn a_plan_that_cannot_be_used_ends_with_64_and_a_reason() {
         assert_eq!((run.code, run.log), (64, format!("keyvault-agent: {expected}\n")));
         assert_eq!(run.termination, format!("plan: {expected}\n"));
     }
+    let run = world.run(&world.plan().with("/identity", json!({"podIdentity": {"endpoint": "https://localhost"}})));
+    let reason =
+        "\"https://localhost\" is not the address of a metadata service: http:// (never https://), a host and perhaps a port: no path or query";
+    assert_eq!(run.code, 64);
+    assert!(run.termination.starts_with(&format!("plan: the plan cannot be read ({reason}")), "{}", run.termination);
 }
 
 #[test]

@@ -179,7 +179,7 @@ async fn uninstalling_ends_what_a_webhook_that_is_gone_blocks_and_leaves_nothing
     let refused = uninstall(&nobody, &[]).await;
     assert_eq!((refused.success, refused.lines.len()), (false, 0), "{:?}", refused.lines);
     assert!(refused.error.starts_with(&format!("error: mutatingwebhookconfiguration/{REGISTRATION}: ")), "{}", refused.error);
-    assert!(refused.error.contains("cannot delete resource") && refused.error.contains("a cluster administrator"), "{}", refused.error);
+    assert!(refused.error.contains("cannot get resource") && refused.error.contains("a cluster administrator"), "{}", refused.error);
     object(&cluster, "deployment", NAME).await;
 
     let started = Instant::now();
@@ -188,9 +188,12 @@ async fn uninstalling_ends_what_a_webhook_that_is_gone_blocks_and_leaves_nothing
     assert!(started.elapsed() >= Duration::from_secs(5), "other API servers need a moment to hear of it");
     let made = dry_run(&cluster, &namespace, &annotated()).await;
     assert!(made.success, "{made:?}");
-    assert_eq!(uninstalled.lines[0], format!("mutatingwebhookconfiguration/{REGISTRATION} deleted"));
-    assert!(uninstalled.lines[1].starts_with("waiting 5s"), "{:?}", uninstalled.lines);
+    assert_eq!(uninstalled.lines[0], place(&cluster), "{:?}", uninstalled.lines);
+    let first = uninstalled.lines.iter().position(|line| line.ends_with(" deleted")).unwrap();
+    assert_eq!(uninstalled.lines[first], format!("mutatingwebhookconfiguration/{REGISTRATION} deleted"));
+    assert!(uninstalled.lines[first + 1].starts_with("waiting 5s"), "{:?}", uninstalled.lines);
     for object in objects_of_the_base() {
+        assert!(uninstalled.lines[..first].contains(&format!("to remove: {object}")), "{object} is not shown: {:?}", uninstalled.lines);
         assert!(uninstalled.lines.contains(&format!("{object} deleted")), "{object} is left over: {:?}", uninstalled.lines);
     }
     let deleted = uninstalled.lines.iter().rposition(|line| line.ends_with(" deleted")).unwrap();
@@ -201,7 +204,46 @@ async fn uninstalling_ends_what_a_webhook_that_is_gone_blocks_and_leaves_nothing
     let again = uninstall(&cluster.kubeconfig(), &[]).await;
     assert!(again.success, "{}", again.error);
     assert_eq!(again.lines.iter().filter(|line| line.ends_with(" deleted")).count(), 0, "{:?}", again.lines);
+    assert_eq!(again.lines[1], "nothing of an installation is there");
 
     let elsewhere = uninstall(&cluster.kubeconfig(), &["--namespace", &namespace]).await;
-    assert!(elsewhere.lines.iter().any(|line| line.starts_with(&format!("namespace/{namespace} stays"))), "{:?}", elsewhere.lines);
+    let stays = format!(
+        "namespace/{namespace} stays: it does not carry the annotation installation.keyvault-injector.io/created-by, so the manifests did not create it"
+    );
+    assert!(elsewhere.lines.contains(&stays), "{:?}", elsewhere.lines);
+}
+
+/// The first line of an uninstall.
+fn place(cluster: &Cluster) -> String {
+    let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
+    format!("cluster {} (context {})", cluster.url(), kubeconfig.current_context.unwrap())
+}
+
+#[tokio::test]
+async fn what_uninstalling_did_not_create_stays_and_is_named() {
+    let cluster = Cluster::own().await;
+    cluster.kubectl(&["apply", "-k", &manifests("base")]).await.ok();
+    cluster.kubectl(&["-n", NAME, "create", "configmap", "mine"]).await.ok();
+    cluster.kubectl(&["-n", NAME, "label", "networkpolicy", NAME, "app.kubernetes.io/part-of-"]).await.ok();
+    let policy = "networkpolicy/keyvault-injector stays: it does not carry the label app.kubernetes.io/part-of=keyvault-injector of an installation";
+    let inhabited = "namespace/keyvault-injector stays: it also holds configmap/mine, networkpolicy/keyvault-injector";
+
+    let shown = uninstall(&cluster.kubeconfig(), &["--dry-run"]).await;
+    assert!(shown.success, "{}", shown.error);
+    assert_eq!(shown.lines[..2], [place(&cluster), format!("to remove: mutatingwebhookconfiguration/{REGISTRATION}")]);
+    assert!(!shown.lines.contains(&format!("to remove: namespace/{NAME}")), "{:?}", shown.lines);
+    assert_eq!(shown.lines[shown.lines.len() - 2..], [policy, inhabited]);
+    object(&cluster, "mutatingwebhookconfiguration", REGISTRATION).await;
+    object(&cluster, "deployment", NAME).await;
+
+    let nowhere = uninstall(&cluster.kubeconfig(), &["--context", "production", "--yes"]).await;
+    assert_eq!((nowhere.success, nowhere.error.as_str()), (false, "error: kubeconfig: failed to load current context: production\n"));
+
+    let uninstalled = uninstall(Path::new("/nonexistent"), &["--kubeconfig", cluster.kubeconfig().to_str().unwrap(), "--yes"]).await;
+    assert!(uninstalled.success, "{}", uninstalled.error);
+    assert!(uninstalled.lines.contains(&format!("deployment/{NAME} deleted")), "{:?}", uninstalled.lines);
+    assert_eq!(uninstalled.lines.iter().filter(|line| *line == policy || *line == inhabited).count(), 4, "before and after: {:?}", uninstalled.lines);
+    object(&cluster, "configmap", "mine").await;
+    object(&cluster, "networkpolicy", NAME).await;
+    assert_eq!(object(&cluster, "namespace", NAME).await["metadata"].get("deletionTimestamp"), None);
 }

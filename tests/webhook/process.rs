@@ -200,3 +200,16 @@ async fn what_cannot_serve_ends_before_the_port_is_taken_and_says_why() {
         "{log}"
     );
 }
+
+#[tokio::test]
+async fn each_problem_of_a_configuration_is_a_log_line_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.yaml");
+    std::fs::File::create(&file).and_then(|mut file| std::io::Write::write_all(&mut file, b"servr: {}\ndefaults: {deadline: 2h}\n")).unwrap();
+    let (ended, log) = refusal(&file, &[]).await;
+    assert_eq!(ended, Some(2), "{log}");
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("bad.yaml:2:22: defaults.deadline: \"2h\" is not a deadline: from 1s to 1h"), "{log}");
+    assert!(lines[1].contains("bad.yaml:1:1: servr: unknown key; did you mean server?"), "{log}");
+}

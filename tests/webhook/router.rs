@@ -272,7 +272,7 @@ async fn a_panic_costs_one_review_and_no_more() {
     let metrics = Arc::new(Metrics::default());
     let app = app_with(decide, Arc::new(FixedDefaults::default()), Arc::clone(&metrics), Limits::default());
     let (status, text) = refused(app.clone(), post(review().to_string())).await;
-    assert_eq!((status, text.as_str()), (500, "keyvault-injector met a defect of its own while it judged this pod; its log says where"));
+    assert_eq!((status, text.as_str()), (500, "internal error while reviewing this pod; see the keyvault-injector log"));
     assert_eq!(answered(app, &review()).await.0["allowed"], true);
     let text = metrics.text();
     assert!(text.contains("keyvault_injector_reviews_total{outcome=\"panicked\"} 1\n"), "{text}");

@@ -1,6 +1,7 @@
 //! `keyvault-injector manifests`: what an installation consists of. What follows from the code is written from it; the rest lies in `manifests/base`.
 
 mod access;
+mod directory;
 mod policies;
 mod registration;
 
@@ -10,7 +11,17 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::installation::{NAME, NAMESPACE, PART_OF};
+use crate::installation::{CREATED_BY, NAME, NAMESPACE, PART_OF};
+use crate::names::Guid;
+
+/// The operator's file, the only one that people edit.
+const CONFIG: &str = "config.yaml";
+
+/// Where it says how to set a tenant for every app.
+const NO_TENANT: &str = "
+    # defaults:
+    #   tenantId: aaaabbbb-1111-4222-8333-444455556666   # spares every app from naming it
+";
 
 /// The image that the files in `manifests/base` name: there is no registry that serves everybody.
 const IMAGE: &str = concat!("registry.example/keyvault-injector:", env!("CARGO_PKG_VERSION"));
@@ -21,12 +32,21 @@ pub(super) struct ManifestsArgs {
     /// The image of the webhook and of the agent
     #[arg(long, value_name = "IMAGE", default_value = IMAGE, value_parser = image)]
     image: String,
-    /// Where the webhook lives
-    #[arg(long, value_name = "NAME", default_value = NAMESPACE, value_parser = super::namespace)]
+    /// The Entra tenant of the apps' identities: with it, ServiceAccounts need no azure.workload.identity/tenant-id
+    #[arg(long, value_name = "GUID")]
+    tenant_id: Option<Guid>,
+    /// The webhook's namespace
+    #[arg(long, value_name = "NAME", default_value = NAMESPACE, value_parser = own_namespace)]
     namespace: String,
-    /// Write a kustomization into this folder, instead of one stream to standard output
+    /// Leave out the Namespace: it exists, and `uninstall` is to keep it
+    #[arg(long)]
+    no_namespace: bool,
+    /// Write a kustomization into this folder, instead of one stream to standard output; an edited config.yaml stays
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Overwrite an edited config.yaml, too
+    #[arg(long, requires = "directory")]
+    force: bool,
 }
 
 /// Exit code 0; 1 for a folder that cannot be written.
@@ -37,13 +57,24 @@ pub(super) fn run(args: &ManifestsArgs) -> ExitCode {
         let _ = io::stdout().write_all(stream(&files).as_bytes());
         return ExitCode::SUCCESS;
     };
-    match write(directory, &files) {
+    // A line for each file as it is done: what a failure leaves is known.
+    let report = |file: &Path, done: directory::Done| drop(writeln!(io::stdout(), "{}: {done}", file.display()));
+    match directory::write(directory, &files, args.force, report) {
         Ok(()) => ExitCode::SUCCESS,
         Err((file, error)) => {
             let _ = writeln!(io::stderr(), "error: {}: {error}", file.display());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Namespaces that are there already, and hold what an installation must not touch.
+fn own_namespace(text: &str) -> Result<String, String> {
+    let name = super::namespace(text)?;
+    if name == "default" || name.starts_with("kube-") {
+        return Err(format!("the webhook needs a namespace of its own, such as {NAMESPACE}: Pod Security restricted is set on it"));
+    }
+    Ok(name)
 }
 
 /// What a YAML scalar of its own may be, without quotes.
@@ -60,10 +91,11 @@ fn image(text: &str) -> Result<String, String> {
 fn files(args: &ManifestsArgs) -> Vec<(&'static str, String)> {
     let namespace = &args.namespace;
     let given = |text: &str| text.replace(IMAGE, &args.image).replace(&namespaced(NAMESPACE), &namespaced(namespace));
-    vec![
+    let tenant = args.tenant_id.as_ref().map_or_else(|| NO_TENANT.to_owned(), |tenant| format!("\n    defaults:\n      tenantId: {tenant}\n"));
+    let mut files = vec![
         ("namespace.yaml", namespace_object(namespace)),
         ("rbac.yaml", access::rbac(namespace)),
-        ("config.yaml", given(include_str!("../../../manifests/base/config.yaml"))),
+        (CONFIG, given(include_str!("../../../manifests/base/config.yaml")).replace(NO_TENANT, &tenant)),
         ("deployment.yaml", given(include_str!("../../../manifests/base/deployment.yaml"))),
         ("service.yaml", given(include_str!("../../../manifests/base/service.yaml"))),
         ("poddisruptionbudget.yaml", given(include_str!("../../../manifests/base/poddisruptionbudget.yaml"))),
@@ -71,7 +103,11 @@ fn files(args: &ManifestsArgs) -> Vec<(&'static str, String)> {
         ("guard-policy.yaml", policies::guard(namespace)),
         ("warning-policy.yaml", policies::warning(namespace)),
         ("registration.yaml", registration::registration(namespace)),
-    ]
+    ];
+    if args.no_namespace {
+        files.remove(0);
+    }
+    files
 }
 
 fn namespaced(namespace: &str) -> String {
@@ -85,7 +121,7 @@ fn labels() -> String {
 }
 
 fn namespace_object(namespace: &str) -> String {
-    let labels = labels();
+    let (labels, (created, by)) = (labels(), CREATED_BY);
     format!(
         "# Never opted in itself: the webhook must start without being asked.
 apiVersion: v1
@@ -94,6 +130,8 @@ metadata:
   name: {namespace}
 {labels}
     pod-security.kubernetes.io/enforce: restricted
+  annotations:
+    {created}: {by}   # `uninstall` deletes no Namespace without it
 "
     )
 }
@@ -105,16 +143,6 @@ fn stream(files: &[(&str, String)]) -> String {
 fn kustomization(files: &[(&str, String)]) -> String {
     let resources: String = files.iter().map(|(name, _)| format!("  - {name}\n")).collect();
     format!("# kubectl apply -k\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}")
-}
-
-fn write(directory: &Path, files: &[(&str, String)]) -> Result<(), (PathBuf, io::Error)> {
-    std::fs::create_dir_all(directory).map_err(|error| (directory.to_owned(), error))?;
-    for (name, text) in files.iter().map(|(name, text)| (*name, text.clone())).chain([("kustomization.yaml", kustomization(files))]) {
-        let file = directory.join(name);
-        let write = std::fs::File::create(&file).and_then(|mut open| open.write_all(text.as_bytes()));
-        write.map_err(|error| (file, error))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::texts::{HttpOrigin, HttpsOrigin, ImagePrefix, NoProxy, ProxyOrigin, PullPolicy};
+use crate::config::texts::{HttpsOrigin, ImagePrefix, NoProxy, ProxyOrigin, PullPolicy};
 use crate::config::{AgentConfig, ProxyConfig, TokenProxyConfig};
 use crate::names::{LogLevel, VaultUrl};
 use crate::texts::Image;
@@ -20,7 +20,7 @@ pub(super) fn agent(fields: &mut Fields<'_>, problems: &mut Problems) -> AgentCo
         image_pull_policy: fields.parse::<PullPolicy>("imagePullPolicy", problems).map(|policy| policy.0.to_owned()),
         extra_ca_file: fields.parse::<PathBuf>("extraCaFile", problems),
         extra_ca: None,
-        managed_identity_endpoint: fields.parse::<HttpOrigin>("managedIdentityEndpoint", problems).map(|origin| origin.0),
+        managed_identity_endpoint: fields.parse("managedIdentityEndpoint", problems),
         token_proxy: token_proxy(fields, problems),
         proxy: proxy(fields, problems),
         log_level: fields.parse::<LogLevel>("logLevel", problems).unwrap_or_default(),

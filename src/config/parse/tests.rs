@@ -64,6 +64,10 @@ fn every_problem_comes_with_file_line_path_and_reason() {
          config.yaml:10:16: policy.mode: \"warn\" is not a policy mode: enforce or audit\n\
          config.yaml:2:1: agnet: unknown key; did you mean agent?"
     );
+    assert_eq!(
+        problems("agent: {managedIdentityEndpoint: \"https://127.0.0.1:8080\"}"),
+        "config.yaml:1:34: agent.managedIdentityEndpoint: \"https://127.0.0.1:8080\" is not the address of a metadata service: http:// (never https://), a host and perhaps a port: no path or query"
+    );
     assert_eq!(problems("a: ["), "config.yaml:1:4: unclosed bracket '['");
     assert_eq!(problems("- a"), "config.yaml:1:1: a map is expected here, not a list");
 }

@@ -39,7 +39,7 @@ const FOREIGN: (u16, &str, &str) = (401, r#"Bearer authorization="https://login/
 /// Reads a secret of `vault` and brings the outcome and what was sent.
 async fn read(vault: &str, cloud: &PlanCloud, answers: &[(u16, &'static str, &'static str)]) -> (Result<String, String>, Vec<String>) {
     let script = Script { answers: RefCell::new(answers.iter().copied().collect()), sent: RefCell::default(), paths: RefCell::default() };
-    let identity = Identity::PodIdentity { client_id: None, endpoint: Some("http://127.0.0.1:1".to_owned()) };
+    let identity = Identity::PodIdentity { client_id: None, endpoint: "http://127.0.0.1:1".parse().ok() };
     let client = Client::new(&script, cloud, &identity, Retry::new(Instant::now() + Duration::from_secs(60), || 0.0));
     let object = Object { vault: vault.parse().unwrap(), name: "a".parse().unwrap(), version: None, optional: false };
     let result = client.secret(&object).await;
@@ -135,7 +135,7 @@ const NO_BASE64: (u16, &str, &str) = (200, "", r#"{"cer":"A!","policy":{"key_pro
 async fn read_kind(kind: ObjectKind, answers: &[(u16, &'static str, &'static str)]) -> (Result<Stored, Failure>, Vec<String>) {
     let answers = [TOKEN_1].iter().chain(answers).copied().collect();
     let script = Script { answers: RefCell::new(answers), sent: RefCell::default(), paths: RefCell::default() };
-    let (cloud, identity) = (cloud(), Identity::PodIdentity { client_id: None, endpoint: Some("http://127.0.0.1:1".to_owned()) });
+    let (cloud, identity) = (cloud(), Identity::PodIdentity { client_id: None, endpoint: "http://127.0.0.1:1".parse().ok() });
     let client = Client::new(&script, &cloud, &identity, Retry::new(Instant::now() + Duration::from_secs(60), || 0.0));
     let version = Some("fa30baf29582406ca154583060b42e39".parse().unwrap());
     let object = Object { vault: "https://p.vault.azure.net".parse().unwrap(), name: "a".parse().unwrap(), version, optional: false };
@@ -239,7 +239,7 @@ async fn what_entra_may_still_be_learning_gets_half_of_the_deadline_and_everythi
 async fn list(next: Option<&str>, body: &'static str) -> (Result<(Vec<String>, Option<String>), String>, Vec<String>) {
     let answers = VecDeque::from([TOKEN_1, (200, "", body)]);
     let script = Script { answers: RefCell::new(answers), sent: RefCell::default(), paths: RefCell::default() };
-    let identity = Identity::PodIdentity { client_id: None, endpoint: Some("http://127.0.0.1:1".to_owned()) };
+    let identity = Identity::PodIdentity { client_id: None, endpoint: "http://127.0.0.1:1".parse().ok() };
     let cloud = cloud();
     let client = Client::new(&script, &cloud, &identity, Retry::new(Instant::now() + Duration::from_secs(60), || 0.0));
     let page = client.list(&"https://p.vault.azure.net".parse().unwrap(), next).await.map_err(|failure| failure.to_string());

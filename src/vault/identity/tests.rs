@@ -147,7 +147,7 @@ fn what_a_service_principal_lacks_is_said_with_secret_and_key() {
 #[test]
 fn a_managed_identity_asks_the_metadata_address() {
     let query = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net";
-    let managed = |select, endpoint: Option<&str>| Identity::ManagedIdentity { select, endpoint: endpoint.map(str::to_owned) };
+    let managed = |select, endpoint: Option<&str>| Identity::ManagedIdentity { select, endpoint: endpoint.map(|text| text.parse().unwrap()) };
     for (identity, url) in [
         (managed(None, None), format!("http://169.254.169.254{query}")),
         (managed(None, Some("http://127.0.0.1:1/")), format!("http://127.0.0.1:1{query}")),
