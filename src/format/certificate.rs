@@ -1,5 +1,6 @@
 //! A certificate with its key and chain, from what Key Vault stores to the files that programs read.
 
+use std::collections::{HashSet, VecDeque};
 use std::time::SystemTime;
 
 use super::pkcs12::{self, Pkcs12Error};
@@ -270,14 +271,27 @@ impl Parts {
 
 // === sorting ===
 
-/// The chain from a leaf upwards, each certificate once, and those that are not part of it.
-fn chain(mut rest: Vec<X509>, leaf: usize) -> (Vec<X509>, Vec<X509>) {
-    let mut chain = vec![rest.remove(leaf)];
-    while let Some(last) = chain.last().filter(|last| !last.is_root()) {
-        let Some(next) = rest.iter().position(|candidate| candidate.may_have_issued(last)) else { break };
-        chain.push(rest.remove(next));
+/// The chain from a leaf upwards, and the certificates that are not part of it. Of several ways (an intermediate may be cross-signed) it is the
+/// shortest to a root; without a root, one that leads up the farthest.
+fn chain(certificates: Vec<X509>, leaf: usize) -> (Vec<X509>, Vec<X509>) {
+    let mut seen = HashSet::from([leaf]);
+    let mut paths = VecDeque::from([vec![leaf]]);
+    let mut best = Vec::new();
+    while let Some(path) = paths.pop_front() {
+        let last = path.last().map_or(leaf, |last| *last);
+        if certificates[last].is_root() {
+            best = path;
+            break;
+        }
+        let issuers = (0..certificates.len()).filter(|issuer| certificates[*issuer].may_have_issued(&certificates[last]));
+        paths.extend(issuers.filter(|issuer| seen.insert(*issuer)).map(|issuer| [path.as_slice(), &[issuer]].concat()));
+        if path.len() > best.len() {
+            best = path;
+        }
     }
-    (chain, rest)
+    let mut rest: Vec<Option<X509>> = certificates.into_iter().map(Some).collect();
+    let chain = best.into_iter().filter_map(|index| rest[index].take()).collect();
+    (chain, rest.into_iter().flatten().collect())
 }
 
 /// The roots; where there is none, the topmost issuer.
@@ -299,7 +313,9 @@ fn remarks(chain: &[X509], strays: &[X509]) -> Vec<Remark> {
         remarks.push(Remark { is_warning, text });
     }
     for stray in strays.iter().filter(|stray| !stray.is_root()) {
-        remarks.push(Remark::warning(format!("the certificate {} is not part of the chain and is left out", stray.subject())));
+        // Whoever needs a cross-signed twin finds its key in the chain.
+        let is_warning = !chain.iter().any(|certificate| certificate.is_twin_of(stray));
+        remarks.push(Remark { is_warning, text: format!("the certificate {} is not part of the chain and is left out", stray.subject()) });
     }
     remarks
 }

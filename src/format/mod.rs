@@ -103,6 +103,18 @@ pub enum FormatError {
         /// The column beside it.
         column: usize,
     },
+    /// A property is wanted of bytes.
+    #[error("property {path}: the value is not UTF-8 text")]
+    PropertyOfBytes {
+        /// The property.
+        path: PropertyPath,
+    },
+    /// JSON can spell what no text can hold.
+    #[error("property {path}: its text has half of a surrogate pair, as in \\ud83d alone, which is no character")]
+    Surrogate {
+        /// The property.
+        path: PropertyPath,
+    },
     /// A step that leads nowhere.
     #[error("property {path}: there is nothing at {step:?}")]
     NoProperty {

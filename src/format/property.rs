@@ -14,7 +14,7 @@ use crate::yaml::{Kind, Node};
 
 /// The property at `path`. What is JSON is read as JSON, anything else as YAML.
 pub(super) fn select(stored: &SecretValue, path: &PropertyPath) -> Result<SecretValue, FormatError> {
-    let text = std::str::from_utf8(stored.expose()).unwrap_or_default();
+    let text = std::str::from_utf8(stored.expose()).map_err(|_| FormatError::PropertyOfBytes { path: path.clone() })?;
     let not_json = match serde_json::from_str::<&RawValue>(text) {
         Ok(root) => return from_json(root, path),
         Err(error) => error,
@@ -37,24 +37,30 @@ fn nothing_at(path: &PropertyPath, step: &str) -> FormatError {
 // === JSON ===
 
 fn from_json(root: &RawValue, path: &PropertyPath) -> Result<SecretValue, FormatError> {
-    let found = path.steps().iter().try_fold(root, |value, step| json_step(value, step).ok_or_else(|| nothing_at(path, step)))?;
+    // The text is JSON already: only half of a surrogate pair keeps its strings from being read.
+    let surrogate = |_| FormatError::Surrogate { path: path.clone() };
+    let step = |value, step: &String| json_step(value, step).map_err(surrogate)?.ok_or_else(|| nothing_at(path, step));
+    let found = path.steps().iter().try_fold(root, step)?;
     match found.get() {
         "null" => Err(FormatError::Null { path: path.clone() }),
-        text if text.starts_with('"') => Ok(serde_json::from_str::<String>(text).unwrap_or_default().into()),
+        text if text.starts_with('"') => serde_json::from_str::<String>(text).map(SecretValue::from).map_err(surrogate),
         text => Ok(compact(text)),
     }
 }
 
-fn json_step<'v>(value: &'v RawValue, step: &str) -> Option<&'v RawValue> {
+fn json_step<'v>(value: &'v RawValue, step: &str) -> Result<Option<&'v RawValue>, serde_json::Error> {
     /// A key is borrowed unless it has escapes.
     #[derive(Deserialize, PartialEq, Eq, Hash)]
     struct Key<'v>(#[serde(borrow)] Cow<'v, str>);
 
-    match value.get().as_bytes().first()? {
-        b'{' => serde_json::from_str::<HashMap<Key<'v>, &'v RawValue>>(value.get()).ok()?.get(&Key(step.into())).copied(),
-        b'[' => serde_json::from_str::<Vec<&'v RawValue>>(value.get()).ok()?.get(step.parse::<usize>().ok()?).copied(),
+    Ok(match value.get().as_bytes().first() {
+        Some(b'{') => serde_json::from_str::<HashMap<Key<'v>, &'v RawValue>>(value.get())?.get(&Key(step.into())).copied(),
+        Some(b'[') => {
+            let items = serde_json::from_str::<Vec<&'v RawValue>>(value.get())?;
+            step.parse::<usize>().ok().and_then(|index| items.get(index).copied())
+        }
         _ => None,
-    }
+    })
 }
 
 /// Leaves out the white space between tokens; order and spelling stay.
@@ -173,6 +179,22 @@ mod tests {
         ] {
             assert_eq!(property(JSON, path).as_deref(), Ok(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_an_error_and_no_empty_text() {
+        let message = |path: &str| Err(format!("property {path}: its text has half of a surrogate pair, as in \\ud83d alone, which is no character"));
+        assert_eq!(property(r#"{"a": "x\ud83d"}"#, "a"), message("a"));
+        assert_eq!(property(r#"{"a": {"\udc00": 1, "b": 2}}"#, "a.b"), message("a.b"), "in a key");
+        assert_eq!(property(r#"{"a": "x", "b": "\ud83d"}"#, "a").as_deref(), Ok("x"), "elsewhere");
+        assert_eq!(property(r#"{"a": "\ud83d\ude00"}"#, "a").as_deref(), Ok("😀"));
+        assert_eq!(property(r#"{"a": {"b": "\ud83d"}}"#, "a").as_deref(), Ok(r#"{"b":"\ud83d"}"#), "JSON stays as it is spelt");
+    }
+
+    #[test]
+    fn a_property_of_bytes_says_that_the_value_is_not_text() {
+        let error = select(&SecretValue::new(vec![0xff]), &"a".parse().unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "property a: the value is not UTF-8 text");
     }
 
     #[test]

@@ -54,6 +54,11 @@ impl X509 {
         self.may_have_issued(self)
     }
 
+    /// Whether both are of one authority: name and key are the same, issuers may differ.
+    pub(super) fn is_twin_of(&self, other: &X509) -> bool {
+        self.subject == other.subject && self.key.is_some() && self.key == other.key
+    }
+
     pub(super) fn subject(&self) -> String {
         name(&self.subject)
     }

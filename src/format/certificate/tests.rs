@@ -128,10 +128,7 @@ fn a_gap_is_told_with_the_issuer_that_is_missing() {
 
 /// An authority: what it signs with, and its own certificate, signed by itself.
 fn authority(name: &str) -> (rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, String) {
-    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    parameters.distinguished_name = rcgen::DistinguishedName::new();
-    parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
-    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let parameters = authority_parameters(name);
     let issuer = rcgen::CertifiedIssuer::self_signed(parameters, rcgen::KeyPair::generate().unwrap()).unwrap();
     let pem = issuer.pem().replace("\r\n", "\n");
     (issuer, pem)
@@ -152,6 +149,39 @@ fn of_two_authorities_with_one_name_the_one_with_the_right_key_is_taken() {
             assert_eq!(part(&stored, CertificatePart::Chain).unwrap(), [leaf.as_str(), expected].concat());
         }
     }
+}
+
+fn authority_parameters(name: &str) -> rcgen::CertificateParams {
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    parameters.use_authority_key_identifier_extension = true;
+    parameters
+}
+
+#[test]
+fn a_chain_with_a_cross_signed_intermediate_reaches_the_root_that_is_stored() {
+    let ((root, root_pem), (elsewhere, elsewhere_pem)) = (authority("Root"), authority("Elsewhere"));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let intermediate = authority_parameters("Intermediate");
+    let [own, cross] = [&root, &elsewhere].map(|issuer| intermediate.signed_by(&key, issuer).unwrap().pem().replace("\r\n", "\n"));
+    let issuer = rcgen::Issuer::new(intermediate, key);
+    let leaf_key = rcgen::KeyPair::generate().unwrap();
+    let mut leaf = rcgen::CertificateParams::new(vec!["app.example".to_owned()]).unwrap();
+    leaf.use_authority_key_identifier_extension = true;
+    let leaf = leaf.signed_by(&leaf_key, &issuer).unwrap().pem().replace("\r\n", "\n");
+    let leaf_key = leaf_key.serialize_pem();
+    for order in [[&cross, &own, &root_pem], [&own, &cross, &root_pem], [&root_pem, &cross, &own]] {
+        let stored = read(&[&leaf_key, &leaf, order[0], order[1], order[2]].map(String::as_str).concat()).unwrap();
+        assert_eq!(part(&stored, CertificatePart::Chain).unwrap(), [leaf.as_str(), &own, &root_pem].concat());
+        assert_eq!(part(&stored, CertificatePart::Ca).as_ref(), Some(&root_pem));
+        assert_eq!(remarks(&stored), [(false, "the certificate CN=Intermediate is not part of the chain and is left out".to_owned())]);
+    }
+    // Whoever stored both roots trusts both; the chain is one.
+    let both = read(&[&leaf_key, &leaf, &cross, &own, &elsewhere_pem, &root_pem].map(String::as_str).concat()).unwrap();
+    assert_eq!(part(&both, CertificatePart::Chain).unwrap(), [leaf.as_str(), &cross, &elsewhere_pem].concat());
+    assert_eq!(part(&both, CertificatePart::Ca).unwrap(), [elsewhere_pem.as_str(), &root_pem].concat());
 }
 
 #[test]

@@ -80,6 +80,10 @@ fn what_cannot_be_rendered_names_its_line_and_never_a_value() {
         ("{% set s = secret('v/config') %}\n${ s.sink }", &format!("line 2: {undefined}")),
         ("{% if 0 %}{% set x = 1 %}{% endif %}\n${ x }", &format!("line 2: {undefined}")),
         ("\n${ secret('db') | b64decode }", "line 2: b64decode: the value is not base64"),
+        (
+            "A=${ secret('empty') | dotenv }\nB=${ (secret('db') ~ '$') | dotenv }",
+            "line 2: dotenv: bash expands $ and ` in a value that has a single quote; write the value as JSON or YAML, or with the filter shell if only a shell reads it",
+        ),
         ("\n${ 'x' * 70000 }", "the template cannot be rendered: the file would be longer than 64 KiB"),
         (
             "${ secret('db', 1) }",
