@@ -55,8 +55,14 @@ impl Gate {
 
     /// Takes the vault's answer into account, and says when to try again where the vault leaves that to us.
     pub(super) fn learn<T>(&self, result: Result<T, Failure>, now: Instant) -> Result<T, Failure> {
-        let pause = self.state().pace.learn(result.as_ref().err(), now, (self.jitter)());
+        let mut state = self.state();
+        let was_closed = state.pace.is_closed(now);
+        let pause = state.pace.learn(result.as_ref().err(), now, (self.jitter)());
+        drop(state);
         self.opened.notify_waiters();
+        if let (Some(pause), Err(failure), false) = (pause, &result, was_closed) {
+            tracing::warn!("{failure}; no request goes to this vault for {} ms", pause.as_millis());
+        }
         match pause {
             Some(pause) => result.map_err(|failure| Failure { outlook: Outlook::Paused(pause), ..failure }),
             None => result,

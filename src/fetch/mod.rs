@@ -49,7 +49,9 @@ pub async fn fetch<'p, N: Network>(client: &Client<'_, N>, objects: &'p [Fetch],
                 values.insert(id.as_str(), value);
                 versions.insert(id.as_str(), version);
             }
-            Err(failure) if object.optional && failure.class == Class::NotFound => tracing::info!("{}: does not exist, left out", label(object)),
+            Err(failure) if object.optional && failure.class == Class::NotFound => {
+                tracing::info!("{}: does not exist, left out ({failure})", label(object));
+            }
             Err(failure) => problems.push(Problem { object: label(object), failure }),
         }
     }

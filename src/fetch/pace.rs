@@ -44,6 +44,11 @@ impl Pace {
         self.throttled
     }
 
+    /// Whether no request may go, however few are in flight.
+    pub(super) fn is_closed(&self, now: Instant) -> bool {
+        self.closed_until.is_some_and(|until| now < until)
+    }
+
     /// When a request may go while so many are in flight.
     pub(super) fn turn(&self, inside: usize, now: Instant) -> Turn {
         match self.closed_until {

@@ -93,6 +93,7 @@ impl<'p, N: Network> Client<'p, N> {
             Err(failure) => return Err(failure),
         };
         match self.get::<CertificateBundle>(ObjectKind::Certificate, object).await {
+            Ok(bundle) if !bundle.is_issued() => Err(pending(object)),
             Ok(bundle) if bundle.is_exportable() => Err(Failure {
                 what: format!("the certificate can be read, and its private key, which is the secret of the same name, cannot: {}", failure.what),
                 ..failure
@@ -198,6 +199,13 @@ impl<'p, N: Network> Client<'p, N> {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// The certificate exists, and what it is made of does not.
+fn pending(object: &Object) -> Failure {
+    let (vault, name) = (object.vault.name(), &object.name);
+    let state = format!("az keyvault certificate pending show --vault-name {vault} --name {name}");
+    Failure::new(Class::NotFound, format!("the certificate {name} is pending: it is requested and not issued yet, see {state}"))
 }
 
 /// The address behind a link to the next page. A link to anywhere but the vault would take the token with it.

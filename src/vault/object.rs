@@ -168,7 +168,8 @@ pub enum StoredCertificate {
 /// The answer about a certificate.
 #[derive(Deserialize)]
 pub(super) struct CertificateBundle {
-    cer: String,
+    /// Absent until it is issued.
+    cer: Option<String>,
     policy: Option<Policy>,
     #[serde(default)]
     id: String,
@@ -189,9 +190,14 @@ impl CertificateBundle {
         self.policy.as_ref().and_then(|policy| policy.key_props.as_ref()?.exportable).unwrap_or(true)
     }
 
+    pub(super) fn is_issued(&self) -> bool {
+        self.cer.is_some()
+    }
+
     pub(super) fn leaf(&self) -> Result<StoredCertificate, Failure> {
         let not_base64 = |_| Failure::new(Class::Format, "Key Vault answered 200, but the certificate's cer is not base64");
-        Ok(StoredCertificate::Public { der: STANDARD.decode(&self.cer).map_err(not_base64)?, version: version_in(&self.id).to_owned() })
+        let der = STANDARD.decode(self.cer.as_deref().unwrap_or_default()).map_err(not_base64)?;
+        Ok(StoredCertificate::Public { der, version: version_in(&self.id).to_owned() })
     }
 }
 

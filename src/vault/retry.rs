@@ -50,9 +50,15 @@ impl Retry {
                 Ok(Err(failure)) => failure,
                 Err(_) => return Err(self.overdue()),
             };
-            let what = failure.what.clone();
+            let (what, outlook) = (failure.what.clone(), failure.outlook);
             let wait = self.next(failure, Instant::now())?;
-            tracing::warn!("{subject}: {what}; next try in {} ms", wait.as_millis());
+            let line = format!("{subject}: {what}; next try in {} ms", wait.as_millis());
+            // Whoever pauses all requests to a vault says so once.
+            if matches!(outlook, Outlook::Paused(_)) {
+                tracing::debug!("{line}")
+            } else {
+                tracing::warn!("{line}")
+            }
             tokio::time::sleep(wait).await;
         }
     }

@@ -114,6 +114,9 @@ fn what_one_window_has_no_room_for_comes_with_the_next_ones() {
     let calls = world.calls("vault");
     // Nine at once after the first of the first window, three after the three of the second.
     assert!(calls["200"] == 10 && calls["429"].as_u64().is_some_and(|refused| refused <= 8), "{calls}");
+    let warnings: Vec<&str> = run.log.lines().filter(|line| line.contains(" WARN ")).collect();
+    assert!((1..=3).contains(&warnings.len()), "one for each pause, not for each object: {}", run.log);
+    assert!(warnings.iter().all(|line| line.contains(" answered 429 ") && line.contains("; no request goes to this vault for ")), "{}", run.log);
 }
 
 #[test]

@@ -54,6 +54,22 @@ fn the_secret_of_a_certificate_is_key_and_chain_as_pem_or_its_file() {
 }
 
 #[test]
+fn a_certificate_that_is_requested_and_not_issued_says_so() {
+    let world = World::new();
+    let policy = json!({"issuer": {"name": "Unknown"}, "x509_props": {"subject": "CN=asked.example"}, "key_props": {"kty": "EC", "crv": "P-256"}});
+    world.call("POST", "/certificates/asked/create", &json!({"policy": policy}));
+    let plan = plan(&world, "certificate", "demo", "asked", &folder());
+    let pending = "the certificate asked is pending: it is requested and not issued yet, see az keyvault certificate pending show --vault-name demo --name asked";
+    let run = world.run(&plan);
+    assert_eq!(run.code, 66, "{}", run.log);
+    let advice = "create it, correct name or version, or mark the reference optional";
+    assert_eq!(run.termination, format!("not-found demo/asked: {pending}; {advice}\n"));
+    let run = world.run(&plan.with("/fetch/0/certificate/optional", json!(true)));
+    assert_eq!(run.code, 0, "{}", run.log);
+    assert!(run.log.contains(&format!("INFO demo/asked: does not exist, left out ({pending})\n")), "{}", run.log);
+}
+
+#[test]
 fn a_key_that_stays_in_the_vault_leaves_the_public_part_and_a_line() {
     let world = World::new();
     let run = world.run(&plan(&world, "certificate", "demo", "cert-kept", &folder()));

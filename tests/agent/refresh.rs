@@ -124,6 +124,8 @@ fn what_is_deleted_or_disabled_keeps_its_files_and_the_rest_goes_on() {
     sidecar.says("and 1 more; next try in ");
     world.rotate("exact", "canary-2");
     eventually("the other one", || (world.text("exact") == "canary-2").then_some(()));
+    sidecar.says("partly refreshed, the other files stay: not-found demo/db-password: ");
+    assert_eq!(sidecar.log().matches(" ERROR ").count(), 2, "one for each change:\n{}", sidecar.log());
     assert_eq!((world.text("db-password"), world.text("binary")), ("correct horse canary staple".to_owned(), "Y2FuYXJ5AP8=".to_owned()));
     let status = eventually("the failure", || Some(world.status()).filter(|status| status["failures"]["not-found"]["count"].as_u64() >= Some(1)));
     let versions: Vec<&str> = status["objects"].as_array().unwrap().iter().map(|object| object["version"].as_str().unwrap()).collect();
@@ -137,12 +139,18 @@ fn an_optional_object_that_appears_is_written_and_one_that_disappears_stays() {
     let plan = world.refreshed(plan, "1s");
     let sidecar = Sidecar::started(&world, &plan);
     assert!(!world.path("keyvault/files/later").exists());
+    let missing =
+        |status: Value| (status["missing"][0]["name"] == "later").then(|| status["missing"][0]["why"].as_str().map(str::to_owned)).flatten();
+    let why = eventually("the vault's words", || missing(world.status()));
+    assert!(why.starts_with("Key Vault at demo.vault.localhost:") && why.contains(" answered 404 SecretNotFound: "), "{why}");
     world.rotate("later", "canary-later");
     eventually("the new object", || (std::fs::read(world.path("keyvault/files/later")).ok()? == b"canary-later").then_some(()));
     world.call_off("later");
     sidecar.says("WARN demo/later: does not exist any more, its files stay as they are");
-    world.refreshes(1);
+    world.refreshes(2);
     assert_eq!(world.text("later"), "canary-later");
+    assert_eq!(sidecar.log().matches(" WARN ").count(), 1, "once:\n{}", sidecar.log());
+    assert!(missing(world.status()).is_some());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One refresh: what is not pinned is asked for once, what changed is written, everything else stays.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -41,6 +41,17 @@ pub(super) struct Files<'p> {
     keepers: HashSet<&'p str>,
     /// The values of the keepers that were needed so far.
     kept: Values<'p>,
+    /// Optional objects that the vault did not have when it was last asked, and its words.
+    missing: BTreeMap<&'p str, String>,
+}
+
+/// What a refresh came to.
+#[derive(Debug)]
+pub(super) struct Refreshed {
+    /// What could not be done.
+    pub(super) problems: Vec<Problem>,
+    /// Whether any directory has new files.
+    pub(super) wrote: bool,
 }
 
 /// What came of asking for an object.
@@ -78,7 +89,7 @@ impl<'p> Files<'p> {
             companions.extend(moving.iter().filter(|_| moving.len() > 1).copied());
         }
         let kept = values.into_iter().filter(|(id, _)| keepers.contains(id)).collect();
-        Files { plan, digest, by_id, slots, companions, keepers, kept }
+        Files { plan, digest, by_id, slots, companions, keepers, kept, missing: BTreeMap::new() }
     }
 
     /// How many values are in memory.
@@ -98,26 +109,43 @@ impl<'p> Files<'p> {
         .collect()
     }
 
+    /// Vault, kind and name of optional objects that the vault does not have, or that no file is made of, and why, in one directory or in all.
+    pub(super) fn missing(&self, directory: Option<usize>) -> BTreeSet<(&'p str, &'static str, &'p str, Option<&str>)> {
+        let slots = self.slots.iter().filter(|slot| directory.is_none_or(|index| index == slot.directory));
+        let inputs = slots.flat_map(|slot| slot.inputs.iter().map(move |id| (id, slot.made.versions.contains_key(*id))));
+        inputs
+            .filter_map(|(id, is_held)| {
+                let (Fetch { kind, object, .. }, why) = (self.by_id.get(id)?, self.missing.get(id).map(String::as_str));
+                let is_missing = object.optional && (!is_held || why.is_some());
+                is_missing.then(|| (object.vault.name(), kind.noun(), object.name.as_str(), why))
+            })
+            .collect()
+    }
+
     /// Asks, and writes what changed. What cannot be had now leaves every file as it is; what can no longer be had at all, only those made of it.
-    pub(super) async fn refresh<N: Network>(&mut self, client: &Client<'_, N>, now: fn() -> SystemTime) -> Vec<Problem> {
+    pub(super) async fn refresh<N: Network>(&mut self, client: &Client<'_, N>, now: fn() -> SystemTime) -> Refreshed {
         let (mut answers, mut problems) = match self.ask(client).await {
             Ok(answered) => answered,
-            Err(problem) => return vec![problem],
+            Err(problem) => return Refreshed::failed(problem),
         };
+        let mut wrote = false;
         let verdicts: Vec<Verdict> = self.slots.iter().map(|slot| self.judge(slot, &answers)).collect();
         if verdicts.contains(&Verdict::Render) {
             let unread = match self.complete(client, &verdicts, &mut problems).await {
                 Ok(unread) => unread,
-                Err(problem) => return vec![problem],
+                Err(problem) => return Refreshed::failed(problem),
             };
             let rendered = self.render(&mut answers, &verdicts, unread, &mut problems).await;
-            problems.extend(self.write(rendered, now).err());
+            match self.write(rendered, now) {
+                Ok(directories) => wrote = directories > 0,
+                Err(problem) => problems.push(problem),
+            }
         }
-        problems
+        Refreshed { problems, wrote }
     }
 
     /// One request for each object that is not pinned. A failure that may pass ends it: the vault is not bothered further.
-    async fn ask<N: Network>(&self, client: &Client<'_, N>) -> Result<(Answers<'p>, Vec<Problem>), Problem> {
+    async fn ask<N: Network>(&mut self, client: &Client<'_, N>) -> Result<(Answers<'p>, Vec<Problem>), Problem> {
         let moving: Vec<&'p Fetch> = self.plan.fetch.iter().filter(|fetch| fetch.object.version.is_none()).collect();
         let (mut answers, mut problems) = (Answers::new(), Vec::new());
         if moving.is_empty() {
@@ -128,9 +156,16 @@ impl<'p> Files<'p> {
         let mut reads = stream::iter(moving.into_iter().map(read)).buffered(AT_ONCE);
         while let Some((Fetch { id, object, .. }, result)) = reads.next().await {
             let answer = match result {
-                Ok(stored) => self.needed(id, stored),
+                Ok(stored) => {
+                    if self.missing.remove(id.as_str()).is_some() {
+                        tracing::info!("{}: exists now", label(object));
+                    }
+                    self.needed(id, stored)
+                }
                 Err(failure) if object.optional && failure.class == Class::NotFound => {
-                    if self.slots.iter().any(|slot| slot.made.versions.contains_key(id)) {
+                    let is_held = self.slots.iter().any(|slot| slot.made.versions.contains_key(id));
+                    let is_news = self.missing.insert(id, failure.what).is_none();
+                    if is_held && is_news {
                         tracing::warn!("{}: does not exist any more, its files stay as they are", label(object));
                     }
                     Answer::Missing
@@ -237,8 +272,8 @@ impl<'p> Files<'p> {
         rendered
     }
 
-    /// Swaps the directories in which a byte changed.
-    fn write(&mut self, mut rendered: Vec<Option<Rendered>>, now: fn() -> SystemTime) -> Result<(), Problem> {
+    /// Swaps the directories in which a byte changed; how many.
+    fn write(&mut self, mut rendered: Vec<Option<Rendered>>, now: fn() -> SystemTime) -> Result<usize, Problem> {
         let mut views = Vec::new();
         for (index, directory) in self.plan.directories.iter().enumerate() {
             let slots = || self.slots.iter().enumerate().filter(|(_, slot)| slot.directory == index);
@@ -267,7 +302,13 @@ impl<'p> Files<'p> {
                 slot.made = made;
             }
         }
-        Ok(())
+        Ok(views.len())
+    }
+}
+
+impl Refreshed {
+    fn failed(problem: Problem) -> Refreshed {
+        Refreshed { problems: vec![problem], wrote: false }
     }
 }
 
@@ -317,7 +358,7 @@ fn named(version: &str) -> &str {
 }
 
 /// A refresh that took too long.
-pub(super) fn late(plan: &Plan) -> Problem {
+pub(super) fn late(plan: &Plan) -> Refreshed {
     let failure = Failure::new(Class::Timeout, format!("the refresh did not end within {}", plan.deadline));
-    Problem { object: fetch::all(&plan.fetch), failure }
+    Refreshed::failed(Problem { object: fetch::all(&plan.fetch), failure })
 }

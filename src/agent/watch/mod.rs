@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::directory::replace;
@@ -24,7 +25,7 @@ use crate::format::Values;
 use crate::names::AbsolutePath;
 use crate::plan::{Plan, Refresh};
 use crate::vault::{Client, Network, Outlook};
-use cycle::Files;
+use cycle::{Files, Refreshed};
 use few::Few;
 use schedule::{Asked, Schedule};
 pub(super) use serve::{PortError, listen};
@@ -70,6 +71,8 @@ struct Watch<'p, N> {
     files: Files<'p>,
     schedule: Schedule,
     status: Arc<Mutex<Status>>,
+    /// The problems of the last refresh, which the log has already.
+    told: Vec<String>,
 }
 
 impl<'p, N: Network> Watch<'p, N> {
@@ -92,7 +95,7 @@ impl<'p, N: Network> Watch<'p, N> {
             },
         };
         let files = Files::new(job.plan, job.digest, values, made);
-        let watch = Watch { schedule: Schedule::new(job.refresh.every.get()), job, client, files, status };
+        let watch = Watch { schedule: Schedule::new(job.refresh.every.get()), job, client, files, status, told: Vec::new() };
         watch.status().ready = true;
         watch.status().last_success = Some(since);
         Ok(watch)
@@ -127,11 +130,15 @@ impl<'p, N: Network> Watch<'p, N> {
         let retry = first_tries(self.job.plan);
         self.client.renew(retry.clone());
         let refreshed = timeout_at(retry.deadline(), self.files.refresh(&self.client, self.job.now)).await;
-        let problems = refreshed.unwrap_or_else(|_| vec![cycle::late(self.job.plan)]);
+        let Refreshed { problems, wrote } = refreshed.unwrap_or_else(|_| cycle::late(self.job.plan));
         let (now, random) = ((self.job.now)(), (self.job.random)());
         let Some(first) = problems.first() else {
             self.status().succeeded(now);
-            tracing::debug!("refreshed");
+            if std::mem::take(&mut self.told).is_empty() {
+                tracing::debug!("refreshed")
+            } else {
+                tracing::info!("refreshed again")
+            }
             return self.schedule.after_success(random);
         };
         let asked = problems.iter().filter_map(|problem| if let Outlook::After(asked) = problem.failure.outlook { Some(asked) } else { None }).max();
@@ -140,7 +147,15 @@ impl<'p, N: Network> Watch<'p, N> {
         let line = lines.first().map_or("", String::as_str);
         let more = if lines.len() > 1 { format!(", and {} more", lines.len() - 1) } else { String::new() };
         self.status().failed(now, first.failure.class, line);
-        tracing::error!("not refreshed, the last good files stay: {line}{more}; next try in {} s", wait.as_secs());
+        let what = if wrote { "partly refreshed, the other files stay" } else { "not refreshed, the last good files stay" };
+        let text = format!("{what}: {line}{more}; next try in {} s", wait.as_secs());
+        // One line for each change, not for each try.
+        if lines == self.told {
+            tracing::debug!("{text}")
+        } else {
+            tracing::error!("{text}")
+        }
+        self.told = lines;
         wait
     }
 
@@ -150,12 +165,16 @@ impl<'p, N: Network> Watch<'p, N> {
             let objects = self.files.objects(directory).into_iter();
             objects.map(|(vault, kind, name, version)| (vault.to_owned(), kind, name.to_owned(), version)).collect()
         };
+        let missing = |directory| {
+            let missing = self.files.missing(directory).into_iter();
+            missing.map(|(vault, kind, name, why)| json!({ "vault": vault, "kind": kind, "name": name, "why": why })).collect::<Vec<_>>()
+        };
         let mut status = self.status();
         status.objects = objects(None);
         status.next_try = (self.job.now)().checked_add(wait);
         for (index, directory) in self.job.plan.directories.iter().enumerate() {
             let path = Path::new(directory.path.as_str()).join(STATUS);
-            if let Err(error) = replace(&path, marker::mode(directory), &status.json(&objects(Some(index)))) {
+            if let Err(error) = replace(&path, marker::mode(directory), &status.json(&objects(Some(index)), &missing(Some(index)))) {
                 tracing::warn!("{}: {error}", path.display());
             }
         }

@@ -52,8 +52,8 @@ impl Status {
         *failures = Failures { count: failures.count + 1, last: line.to_owned(), at: Some(at) };
     }
 
-    /// The file, with the objects of one directory.
-    pub(super) fn json(&self, objects: &BTreeSet<Object>) -> Vec<u8> {
+    /// The file, with the objects of one directory, and those that are missing there.
+    pub(super) fn json(&self, objects: &BTreeSet<Object>, missing: &[serde_json::Value]) -> Vec<u8> {
         let time = |time: Option<SystemTime>| time.map(rfc3339);
         let object = |(vault, kind, name, version): &Object| json!({ "vault": vault, "kind": kind, "name": name, "version": version });
         let failures: BTreeMap<&String, _> = self
@@ -63,7 +63,7 @@ impl Status {
             .collect();
         let status = json!({
             "lastSuccess": time(self.last_success), "lastTry": time(self.last_try), "nextTry": time(self.next_try), "refreshed": self.refreshed,
-            "objects": objects.iter().map(object).collect::<Vec<_>>(), "failures": failures,
+            "objects": objects.iter().map(object).collect::<Vec<_>>(), "missing": missing, "failures": failures,
         });
         format!("{status:#}\n").into_bytes()
     }
@@ -117,10 +117,11 @@ mod tests {
     #[test]
     fn the_file_says_when_what_and_why_not() {
         let status = status();
-        let json: serde_json::Value = serde_json::from_slice(&status.json(&status.objects)).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&status.json(&status.objects, &[json!("m")])).unwrap();
         let expected = json!({
             "lastSuccess": "1970-01-01T00:00:30Z", "lastTry": "1970-01-01T00:01:00Z", "nextTry": "1970-01-01T00:01:30Z", "refreshed": 1,
             "objects": [{"vault": "demo", "kind": "secret", "name": "a", "version": "0f"}],
+            "missing": ["m"],
             "failures": {"throttled": {"count": 1, "last": "throttled demo/a: Key Vault answered 429", "at": "1970-01-01T00:01:00Z"}},
         });
         assert_eq!(json, expected);
