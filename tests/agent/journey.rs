@@ -12,7 +12,7 @@ use crate::webhook_core::{self, check_promises, plan_of, review};
 use crate::world::{APP, Plan, Run, TENANT, World};
 
 const SECRETS: &str = r#"
-- {group: [EXACT=exact, QUOTED=quoted, EMPTY=empty, CONFIG=demo/config], format: dotenv, file: app.env}
+- {group: [PASSWORD=db-password, EMPTY=empty, CONFIG=demo/config], format: dotenv, file: app.env}
 - {group: [exact, quoted, empty, config], format: json, file: conf/app.json}
 - {group: [exact, quoted, empty, config], format: yaml, file: conf/app.yaml}
 - {select: {prefix: app-, tags: {team: web}}, file: "app/${name}"}
@@ -24,6 +24,9 @@ const SECRETS: &str = r#"
 const TEMPLATES: &str = r#"
 inline.properties: |
   quoted=${ secret("quoted") | properties }
+inline.sh: |
+  EXACT=${ secret("exact") | shell }
+  QUOTED=${ secret("quoted") | shell }
 "#;
 
 /// A pod for the emulator's vault `demo`, with these annotations besides.
@@ -124,6 +127,7 @@ fn groups_selections_templates_and_certificates_reach_the_files_that_the_annotat
         "0400 conf/app.yaml",
         "0400 config.json",
         "0400 inline.properties",
+        "0400 inline.sh",
         "0400 run.sh",
         "0400 sign-ec",
     ];
@@ -132,13 +136,31 @@ fn groups_selections_templates_and_certificates_reach_the_files_that_the_annotat
     let read: Value = serde_json::from_str(&api["0400 conf/app.json"]).unwrap();
     assert_eq!(read, json!({"exact": exact, "quoted": quoted, "empty": "", "config": config}));
     assert_eq!(serde_saphyr::from_str::<Value>(&api["0400 conf/app.yaml"]).unwrap(), read);
-    assert_eq!(sourced(&world, "keyvault/files/app.env", &["EXACT", "QUOTED", "EMPTY", "CONFIG"]), [exact, quoted, "", config]);
+    let password = "correct horse canary staple";
+    assert_eq!(sourced(&world, "keyvault/files/app.env", &["PASSWORD", "EMPTY", "CONFIG"]), [password, "", config]);
+    assert_eq!(sourced(&world, "keyvault/files/inline.sh", &["EXACT", "QUOTED"]), [exact, quoted]);
     assert_eq!(api["0400 app/app-db"], "canary-app-db");
     assert_eq!(api["0400 inline.properties"], "quoted=it's $HOME \"canary\" \\\\ `id`\\n\\#x \\= \\u00E9\n");
     assert_eq!(api["0400 run.sh"], "'canary'\n'canary-token'\n-----BEGIN CERTIFICATE-----\n");
     assert_eq!(names(&audit).iter().filter(|name| !common.contains(&name.as_str())).collect::<Vec<_>>(), ["0400 tokens/App-token", "0440 host"]);
     assert_eq!((audit["0400 tokens/App-token"].as_str(), audit["0440 host"].as_str()), ("canary-app-token", "canary-b"));
     assert_eq!(world.calls("vault")["404"], 1, "the optional one");
+}
+
+#[test]
+fn a_group_that_some_reader_would_misread_is_refused_with_that_reader() {
+    let world = World::new();
+    for (object, reason) in [
+        ("exact", "python-dotenv and Node.js do not read a carriage return as it is"),
+        ("quoted", "dotenv for Node.js reads no value that has both kinds of quotes"),
+    ] {
+        let secrets = format!("- {{group: [PASSWORD=db-password, VALUE={object}], format: dotenv, file: app.env}}");
+        let run = run(&world, &injected(&world, &pod(&[("secrets", &secrets)])));
+        assert_eq!(run.code, 65, "{}", run.log);
+        let remedy = "write the value as JSON or YAML, or with the filter shell if only a shell reads it";
+        let line = format!("format file app.env: line 2: dotenv: {reason}; {remedy}; ");
+        assert!(run.termination.starts_with(&line), "{}", run.termination);
+    }
 }
 
 /// What a runtime would start for a container whose volumes are where the agent has written them, and what that prints.
