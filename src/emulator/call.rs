@@ -78,10 +78,12 @@ async fn received(mut body: Body) -> Result<Bytes, TooLong> {
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
-        match length {
-            0..=BODY_LIMIT => bytes.extend_from_slice(&data),
-            ..=DISCARD_LIMIT => bytes.clear(),
-            _ => break,
+        if length <= BODY_LIMIT {
+            bytes.extend_from_slice(&data);
+        } else if length <= DISCARD_LIMIT {
+            bytes.clear();
+        } else {
+            break;
         }
     }
     if length > BODY_LIMIT { Err(TooLong) } else { Ok(bytes.into()) }
