@@ -6,8 +6,7 @@ use std::hint::black_box;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use keyvault_injector::config::Config;
-use keyvault_injector::webhook::{PodDefaults, review::respond};
+use keyvault_injector::webhook::Reviewer;
 
 mod support;
 
@@ -17,13 +16,12 @@ const CALLS: u32 = 20;
 
 struct Work {
     review: Vec<u8>,
-    defaults: PodDefaults,
-    config: Config,
+    reviewer: Reviewer,
 }
 
 impl Work {
     fn respond(&self) {
-        black_box(respond(black_box(&self.review), &self.defaults, &self.config).expect("the review is good"));
+        black_box(self.reviewer.respond(black_box(&self.review)).expect("the review is good"));
     }
 
     fn parse(&self) {
@@ -32,12 +30,12 @@ impl Work {
 }
 
 fn main() -> ExitCode {
-    let work = Work { review: support::review(), defaults: support::defaults(), config: support::config() };
+    let work = Work { review: support::review(), reviewer: support::reviewer() };
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "--calls") {
         return calls(&work, &arguments[at + 1], arguments[at + 2].parse().expect("a number"));
     }
-    support::assert_injected(&respond(&work.review, &work.defaults, &work.config).expect("the review is good"));
+    support::assert_injected(&work.reviewer.respond(&work.review).expect("the review is good"));
 
     let (mut ours, mut baseline) = (Vec::new(), Vec::new());
     for _ in 0..SAMPLES {

@@ -16,7 +16,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 use keyvault_injector::tls::{Bound, Certificates, Limits, Pair, Stop};
-use keyvault_injector::webhook::{Metrics, Reviewer, review::respond, router, runtime};
+use keyvault_injector::webhook::{router, runtime};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -60,7 +60,7 @@ fn write(file: &Path, text: &str) {
 
 /// The real router and a handler that only reads and answers, on one listener; samples take turns.
 fn rate(folder: &Path, pair: &Pair) -> bool {
-    let answer = respond(&support::review(), &support::defaults(), &support::config()).expect("the review is good");
+    let answer = support::reviewer().respond(&support::review()).expect("the review is good");
     support::assert_injected(&answer);
     let address = serve(pair.clone(), Bytes::from(answer));
     let (mut reviews, mut constants) = (Vec::new(), Vec::new());
@@ -81,7 +81,7 @@ fn serve(pair: Pair, constant: Bytes) -> SocketAddr {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         runtime().expect("a runtime").block_on(async move {
-            let reviewer = Reviewer::new(support::config(), Arc::new(support::fixed_defaults()), Arc::new(Metrics::default()));
+            let reviewer = support::reviewer();
             let answer = async move |body: Bytes| {
                 std::hint::black_box(body);
                 constant.clone()

@@ -1,5 +1,8 @@
 //! The table of annotations: every key under our prefix, what it is for, and where it may stand.
 
+use std::fmt;
+
+use crate::excerpt::excerpt;
 use crate::yaml_fields::nearest;
 
 /// What all our annotations and labels begin with.
@@ -152,11 +155,11 @@ impl Key {
     /// Reads a key without its prefix.
     ///
     /// # Errors
-    /// The unknown key with the nearest known one, as a sentence.
-    pub fn from_name(name: &str) -> Result<Key, String> {
+    /// The unknown key.
+    pub fn from_name(name: &str) -> Result<Key, UnknownKey<'_>> {
         match TABLE.iter().find(|(_, known, _)| *known == name) {
             Some((key, ..)) => Ok(*key),
-            None => Err(unknown_key(name)),
+            None => Err(UnknownKey(name)),
         }
     }
 
@@ -165,12 +168,24 @@ impl Key {
     }
 }
 
-fn unknown_key(name: &str) -> String {
-    let known: Vec<&str> = TABLE.iter().filter(|(.., role)| *role != Role::Output).map(|(_, known, _)| *known).collect();
-    match nearest(name, &known) {
-        Some(near) => format!("annotation {PREFIX}{name} is unknown; did you mean {PREFIX}{near}?"),
-        None => format!("annotation {PREFIX}{name} is unknown; known are {}", known.join(", ")),
+/// A key under our prefix that means nothing. `Display` says so, with the nearest known one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownKey<'a>(pub &'a str);
+
+impl fmt::Display for UnknownKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known: Vec<&str> = TABLE.iter().filter(|(.., role)| *role != Role::Output).map(|(_, known, _)| *known).collect();
+        write!(f, "annotation {PREFIX}{} is unknown; ", excerpt(self.0, UnknownKey::QUOTED))?;
+        match nearest(self.0, &known) {
+            Some(near) => write!(f, "did you mean {PREFIX}{near}?"),
+            None => write!(f, "known are {}", known.join(", ")),
+        }
     }
+}
+
+impl UnknownKey<'_> {
+    /// Kubernetes allows 63 characters after the slash.
+    const QUOTED: usize = 80;
 }
 
 /// Our annotations of one object: at most one text for each key.
@@ -180,16 +195,16 @@ pub struct Annotations<'a> {
 }
 
 impl<'a> Annotations<'a> {
-    /// Sorts `(key without prefix, value)` pairs into the table; unknown keys come back as problems.
-    pub fn read(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> (Annotations<'a>, Vec<String>) {
-        let (mut annotations, mut problems) = (Annotations::default(), Vec::new());
+    /// Sorts `(key without prefix, value)` pairs into the table; unknown keys come back beside it.
+    pub fn read(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> (Annotations<'a>, Vec<UnknownKey<'a>>) {
+        let (mut annotations, mut unknown) = (Annotations::default(), Vec::new());
         for (name, value) in pairs {
             match Key::from_name(name) {
                 Ok(key) => annotations.values[key as usize] = Some(value),
-                Err(problem) => problems.push(problem),
+                Err(key) => unknown.push(key),
             }
         }
-        (annotations, problems)
+        (annotations, unknown)
     }
 
     /// The text of a key.
@@ -224,7 +239,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_names_the_nearest_known_one() {
-        let (annotations, problems) = Annotations::read([("secret", "x"), ("vault", "v"), ("banana", "y")].into_iter());
+        let (annotations, unknown) = Annotations::read([("secret", "x"), ("vault", "v"), ("banana", "y")].into_iter());
+        let problems: Vec<String> = unknown.iter().map(ToString::to_string).collect();
         assert_eq!(annotations.get(Key::Vault), Some("v"));
         assert_eq!(annotations.keys().collect::<Vec<_>>(), [Key::Vault]);
         assert_eq!(problems[0], "annotation keyvault-injector.io/secret is unknown; did you mean keyvault-injector.io/secrets?");

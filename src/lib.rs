@@ -7,6 +7,7 @@
 //! * Layer 2, edges: everything that touches the world.
 
 // layer 0: words
+pub mod excerpt;
 pub mod names;
 pub mod cloud;
 pub mod duration;

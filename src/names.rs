@@ -3,22 +3,27 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::excerpt::excerpt;
+
 /// A name that breaks its rule: what kind of name, what was written, and the rule in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{written:?} is not {kind}: {rule}")]
 pub struct NameError {
     /// With its article, as in "a vault name".
     pub kind: &'static str,
-    /// The offending text.
+    /// The offending text, or its beginning: it may be as long as its author likes.
     pub written: String,
     /// What is allowed.
     pub rule: &'static str,
 }
 
 impl NameError {
+    /// How much of the text is quoted, in bytes.
+    const QUOTED: usize = 80;
+
     /// Says that `written` is not `kind`, and the rule.
     pub(crate) fn new(kind: &'static str, written: &str, rule: &'static str) -> NameError {
-        NameError { kind, written: written.to_owned(), rule }
+        NameError { kind, written: excerpt(written, NameError::QUOTED).into_owned(), rule }
     }
 }
 

@@ -12,7 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::names::{ContainerName, EnvName, FileMode, FilePath, FilePattern, NameError, ObjectKind, ObjectName, ObjectVersion, VaultName, VaultUrl};
-use crate::plan::{Encoding, Selector};
+use crate::plan::{Encoding, MAX_ENTRIES, Selector};
 use crate::property::PropertyPath;
 
 pub use group::{GroupFormat, Member};
@@ -230,8 +230,8 @@ impl fmt::Display for ReferenceProblem {
 
 /// Parses a content annotation. The references that are right come back beside the problems of the others.
 #[must_use]
-pub fn parse(text: &str, grammar: Grammar) -> (Vec<Reference>, Vec<ReferenceProblem>) {
-    let mut parsed = Parsed { grammar, references: Vec::new(), problems: Vec::new() };
+pub fn parse(text: &str, grammar: Grammar) -> Parsed {
+    let mut parsed = Parsed { grammar, references: Vec::new(), count: 0, problems: Vec::new(), problem_count: 0 };
     let body = text.trim();
     if body.is_empty() {
         parsed.problem("", "it names nothing: list at least one reference, or remove the annotation");
@@ -240,7 +240,7 @@ pub fn parse(text: &str, grammar: Grammar) -> (Vec<Reference>, Vec<ReferenceProb
     } else {
         short::parse(text, &mut parsed);
     }
-    (parsed.references, parsed.problems)
+    parsed
 }
 
 /// YAML begins with a list, a map or a comment; a short reference can begin with none of these.
@@ -252,15 +252,35 @@ fn is_long(body: &str) -> bool {
 }
 
 /// What one run of the parser has found.
-struct Parsed {
+#[derive(Debug)]
+pub struct Parsed {
     grammar: Grammar,
-    references: Vec<Reference>,
-    problems: Vec<ReferenceProblem>,
+    /// Those that are right; no more than a plan can hold.
+    pub references: Vec<Reference>,
+    /// How many objects and selections all that are right name.
+    pub count: usize,
+    /// The first problems.
+    pub problems: Vec<ReferenceProblem>,
+    /// How many there are.
+    pub problem_count: usize,
 }
 
+/// Nobody reads more problems, and an annotation could have a hundred thousand.
+const MAX_PROBLEMS: usize = 100;
+
 impl Parsed {
+    fn reference(&mut self, reference: Reference) {
+        self.count += reference.target.count();
+        if self.count <= MAX_ENTRIES {
+            self.references.push(reference);
+        }
+    }
+
     fn problem(&mut self, label: &str, message: impl Into<String>) {
-        self.problems.push(ReferenceProblem { label: label.to_owned(), message: message.into() });
+        self.problem_count += 1;
+        if self.problem_count <= MAX_PROBLEMS {
+            self.problems.push(ReferenceProblem { label: label.to_owned(), message: message.into() });
+        }
     }
 
     /// Keeps a value, or its error as a problem of the item.

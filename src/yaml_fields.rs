@@ -30,14 +30,19 @@ impl From<YamlError> for Problem {
     }
 }
 
-/// The problems of one text, in the order found.
+/// Nobody reads more, and a hostile text could have hundreds of thousands.
+const MAX_PROBLEMS: usize = 100;
+
+/// The first problems of one text, in the order found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
     /// Adds what is wrong with `node`, which stands at `path`.
     pub fn add(&mut self, node: &Node, path: &str, message: impl Into<String>) {
-        self.0.push(Problem { line: node.line, column: node.column, path: path.to_owned(), message: message.into() });
+        if self.0.len() < MAX_PROBLEMS {
+            self.0.push(Problem { line: node.line, column: node.column, path: path.to_owned(), message: message.into() });
+        }
     }
 
     /// The problems as lines `FILE:LINE:COLUMN: PATH: MESSAGE`, as compilers write them.
@@ -183,9 +188,15 @@ fn by_nearness<'k>(written: &str, known: &[&'k str]) -> Vec<&'k str> {
     known
 }
 
+/// No known word is nearly as long, and the comparison costs what the text is long.
+const LONGEST_TYPO: usize = 80;
+
 /// The known word nearest to a written one, if it is near enough for a typo.
 #[must_use]
 pub fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
+    if written.len() > LONGEST_TYPO {
+        return None;
+    }
     let limit = (written.len() / 3).max(2);
     known
         .iter()

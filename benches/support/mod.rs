@@ -1,7 +1,9 @@
 //! What the benchmarks share: a review as an API server sends it, the defaults it meets, and how samples are compared.
 
+use std::sync::Arc;
+
 use keyvault_injector::config::Config;
-use keyvault_injector::webhook::{FixedDefaults, PodDefaults};
+use keyvault_injector::webhook::{FixedDefaults, Metrics, Reviewer};
 use serde_json::Value;
 
 /// The review, compact as on the wire: 12 to 13 KB, five containers, two references.
@@ -32,22 +34,12 @@ defaults:
   tenantId: aaaabbbb-1111-4222-8333-444455556666
 ";
 
-/// What the pod inherits.
-pub(crate) fn fixed_defaults() -> FixedDefaults {
+/// The reviewer that the webhook has, with these manifests and this file.
+pub(crate) fn reviewer() -> Reviewer {
     let mut fixed = FixedDefaults::default();
     fixed.add(MANIFESTS).expect("the manifests are good");
-    fixed
-}
-
-/// The same, looked up.
-#[allow(dead_code, reason = "only one of the benchmarks asks for it")]
-pub(crate) fn defaults() -> PodDefaults {
-    fixed_defaults().get("payments", "checkout")
-}
-
-/// The configuration.
-pub(crate) fn config() -> Config {
-    Config::parse(CONFIG, "config.yaml").expect("the configuration is good")
+    let config = Config::parse(CONFIG, "config.yaml").expect("the configuration is good");
+    Reviewer::new(config, Arc::new(fixed), Arc::new(Metrics::default()))
 }
 
 /// Says whether a figure keeps its limit, as a line, and passes the verdict on.

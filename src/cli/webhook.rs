@@ -15,7 +15,7 @@ use super::config::{LoadError, load, read};
 use crate::cluster::{self, Client, ClusterDefaults, ConnectError, SlippedThrough};
 use crate::config::Config;
 use crate::tls::{self, Aborted, BindError, Bound, Clients, ClientsError, FilesError, Stop};
-use crate::webhook::{Defaults, FixedDefaults, Health, Limits, ManifestError, Metrics, Reviewer, health_router, router, runtime};
+use crate::webhook::{Defaults, FixedDefaults, Health, Limits, ManifestError, Metrics, Reviewer, health_router, router, runtime, serve_health};
 
 mod certificates;
 
@@ -124,7 +124,11 @@ fn log_to_stderr(format: Option<LogFormat>) {
 }
 
 fn serve(args: WebhookArgs) -> Result<(), WebhookError> {
-    runtime()?.block_on(async { Parts::build(args).await?.run().await })
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async { Parts::build(args).await?.run().await });
+    // A review that nobody waits for any more must not hold up the end.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Everything that is needed to serve, but for a certificate that is still to be made.
@@ -157,9 +161,9 @@ impl Parts {
         let health_address = self.health.local_addr()?;
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
 
-        // These end with the runtime, after the last answer: a stopping webhook still tells that it is alive and unready.
+        // These end with the process, after the last answer: a stopping webhook still tells that it is alive and unready.
         tokio::spawn(raise_at_signals(stop, terminate, interrupt));
-        tokio::spawn(axum::serve(self.health, health_router(health)).into_future());
+        serve_health(self.health.into_std()?, health_router(health))?;
         if let Some(cluster) = &self.watching {
             tokio::spawn(Arc::clone(cluster).watch());
         }

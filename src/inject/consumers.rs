@@ -33,7 +33,7 @@ impl Consumer<'_> {
 }
 
 /// Where a container stands in the pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     /// Position in `spec.containers`.
     Main(usize),

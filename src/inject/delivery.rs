@@ -1,5 +1,7 @@
 //! How a container is given its variables: its command is wrapped, or the kubelet reads them from a file.
 
+use std::collections::{HashMap, HashSet};
+
 use super::consumers::{Consumer, Family};
 use super::findings::Findings;
 use super::reserved::is_our_volume;
@@ -7,6 +9,7 @@ use super::settings::Settings;
 use super::wrap::{expanded, unwrapped};
 use crate::annotations::Key;
 use crate::config::Config;
+use crate::excerpt::listed;
 use crate::pod::{Container, EnvVar, Text};
 use crate::texts::EnvDelivery;
 
@@ -31,38 +34,41 @@ pub(super) fn command<'c>(container: &'c Container<'_>) -> Option<&'c [Text<'c>]
 
 fn family(container: &Container<'_>, variables: &[usize], settings: &Settings, config: &Config, findings: &mut Findings) -> Family {
     let name = container.name.as_str();
-    let names = names(variables, settings).collect::<Vec<_>>().join(", ");
+    let names = || listed(names(variables, settings));
     let key = Key::EnvDelivery.annotation();
     let has_command = command(container).is_some();
     match (settings.env_delivery, has_command, config.features.env_files) {
         (EnvDelivery::Exec, true, _) => Family::Exec,
         (EnvDelivery::File, _, true) => Family::Environment,
         (EnvDelivery::Auto, true, _) => {
-            findings.warning(format!(
-                "container {name}: {names}: set by keyvault-agent exec, which stands before its command ({key} auto: it has a command)"
-            ));
+            findings.warning(|| {
+                format!("container {name}: {}: set by keyvault-agent exec, which stands before its command ({key} auto: it has a command)", names())
+            });
             Family::Exec
         }
         (EnvDelivery::Auto, false, true) => {
-            findings
-                .warning(format!("container {name}: {names}: read from a file by the kubelet ({key} auto: it has no command that could be wrapped)"));
+            findings.warning(|| {
+                format!("container {name}: {}: read from a file by the kubelet ({key} auto: it has no command that could be wrapped)", names())
+            });
             Family::Environment
         }
         (EnvDelivery::Auto, false, false) => {
-            findings.problem(format!(
-                "container {name}: {names}: it has no command that could be wrapped: {ENTRY_POINT}; or take files by {}, or ask the operator for features.envFiles, or name other containers in {}",
+            findings.problem(|| format!(
+                "container {name}: {}: it has no command that could be wrapped: {ENTRY_POINT}; or take files by {}, or ask the operator for features.envFiles, or name other containers in {}",
+                names(),
                 Key::Secrets.annotation(),
                 Key::Containers.annotation()
             ));
             Family::Exec
         }
         (EnvDelivery::Exec, false, _) => {
-            findings.problem(format!("container {name}: {names}: {key} is exec, and it has no command: {ENTRY_POINT}"));
+            findings.problem(|| format!("container {name}: {}: {key} is exec, and it has no command: {ENTRY_POINT}", names()));
             Family::Exec
         }
         (EnvDelivery::File, _, false) => {
-            findings.problem(format!(
-                "container {name}: {names}: {key} is file, and the operator has not turned on features.envFiles: write exec, with a command in the container"
+            findings.problem(|| format!(
+                "container {name}: {}: {key} is file, and the operator has not turned on features.envFiles: write exec, with a command in the container",
+                names()
             ));
             Family::Environment
         }
@@ -79,14 +85,13 @@ pub(super) fn is_ours(variable: &EnvVar<'_>) -> bool {
 }
 
 fn refuse_set_already(container: &Container<'_>, variables: &[usize], settings: &Settings, findings: &mut Findings) {
+    let set: HashSet<&str> = container.env.iter().flatten().filter(|there| !is_ours(there)).map(|there| there.name.as_str()).collect();
     for reference in variables.iter().map(|index| &settings.files[*index]).filter(|reference| !reference.overrides) {
-        let Some(name) = reference.variable() else { continue };
-        if container.env.iter().flatten().any(|there| there.name.as_str() == name && !is_ours(there)) {
-            findings.problem(format!(
-                "{}: container {} sets {name} itself: remove it there, or write override: true",
-                reference.place(),
-                container.name.as_str()
-            ));
+        if let Some(name) = reference.variable().filter(|name| set.contains(name)) {
+            findings.problem(|| {
+                let container = container.name.as_str();
+                format!("{}: container {container} sets {name} itself: remove it there, or write override: true", reference.place())
+            });
         }
     }
 }
@@ -97,11 +102,17 @@ fn refuse_expansion(container: &Container<'_>, variables: &[usize], settings: &S
     let of_commands = commands.map(|text| ("a command", text));
     let of_arguments = container.args.iter().flatten().map(|text| ("its args", text));
     let of_variables = container.env.iter().flatten().filter_map(|variable| Some(("its env", variable.value.as_ref()?)));
-    let texts: Vec<(&str, &Text<'_>)> = of_commands.chain(of_arguments).chain(of_variables).collect();
+    let mut uses: HashMap<&str, Option<&str>> = names(variables, settings).map(|name| (name, None)).collect();
+    for (place, text) in of_commands.chain(of_arguments).chain(of_variables) {
+        for name in expanded(text.as_str()) {
+            if let Some(first) = uses.get_mut(name) {
+                first.get_or_insert(place);
+            }
+        }
+    }
     for name in names(variables, settings) {
-        let uses = texts.iter().find(|(_, text)| expanded(text.as_str()).any(|used| used == name));
-        if let Some((place, _)) = uses {
-            findings.problem(format!(
+        if let Some(Some(place)) = uses.get(name) {
+            findings.problem(|| format!(
                 "container {}: $({name}) in {place} cannot work: the kubelet replaces it before the value is there; let the program read the variable, or set {} to file",
                 container.name.as_str(),
                 Key::EnvDelivery.annotation()

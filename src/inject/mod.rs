@@ -13,12 +13,14 @@ mod findings;
 mod given;
 mod identity;
 mod image;
+mod limits;
 mod merge;
 mod mounts;
 mod ours;
 mod patch;
 mod planning;
 mod provenance;
+mod references;
 mod reserved;
 mod resources;
 mod settings;
@@ -105,23 +107,22 @@ impl Outcome {
     }
 }
 
-/// Why a pod is refused: every problem at once, in words for its author. `Display` is the whole text.
+/// Why a pod is refused: all problems at once, in words for its author. `Display` is the whole text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", text(problems))]
+#[error("{}", text(problems, *more))]
 pub struct Denial {
-    /// One line each.
+    /// One line each: the first fifty, each cut to 1 KiB.
     pub problems: Vec<String>,
+    /// How many more there are.
+    pub more: usize,
     /// Whether a fresh look at the Namespace or ServiceAccount could lift the denial, because it rests on something absent there.
     pub rests_on_absence: bool,
 }
 
-/// How many problems are told: an annotation can hold a hundred thousand, and the answer travels in events.
-const MAX_LINES: usize = 50;
-
-fn text(problems: &[String]) -> String {
-    let count = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
-    let lines: String = problems.iter().take(MAX_LINES).map(|problem| format!("\n- {problem}")).collect();
-    let more = problems.len().checked_sub(MAX_LINES).filter(|more| *more > 0).map(|more| format!("\n- and {more} more")).unwrap_or_default();
+fn text(problems: &[String], more: usize) -> String {
+    let count = if problems.len() + more == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len() + more) };
+    let lines: String = problems.iter().map(|problem| format!("\n- {problem}")).collect();
+    let more = if more == 0 { String::new() } else { format!("\n- and {more} more") };
     format!("keyvault-injector found {count} with this pod:{lines}{more}")
 }
 
@@ -133,11 +134,17 @@ pub fn inject(pod: &PodView<'_>, namespace: &NamespaceDefaults, account: &Servic
     if pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.mirror) {
         return Ok(untouched(Outcome::Mirror, Vec::new()));
     }
+    if let Some(problem) = limits::annotations(pod) {
+        return Err(refusal(problem));
+    }
     let (annotations, unknown) = Annotations::read(pod.our_annotations());
     if annotations.get(Key::Inject) == Some("false") {
         return Ok(untouched(Outcome::OptedOut, Vec::new()));
     }
-    let mut findings = Findings::new(unknown);
+    let mut findings = Findings::default();
+    for key in unknown {
+        findings.problem(|| key.to_string());
+    }
     if let Some(other) = annotations.get(Key::Inject).filter(|text| *text != "true") {
         findings.problem(format!("annotation {}: {other:?} is neither \"true\" nor \"false\"", Key::Inject.annotation()));
     }
@@ -146,6 +153,9 @@ pub fn inject(pod: &PodView<'_>, namespace: &NamespaceDefaults, account: &Servic
             Some(denial) => Err(denial),
             None => Ok(idle(annotations, namespace, config)),
         };
+    }
+    if let Some(problem) = limits::containers_of(pod) {
+        return Err(refusal(problem));
     }
     if pod.is_windows() {
         findings.problem(
@@ -180,10 +190,7 @@ fn asked(
         (Some(denial), _) => return Err(denial),
         (None, Some(plan)) => plan,
         (None, None) => {
-            return Err(Denial {
-                problems: vec!["the plan could not be written; please report this pod's annotations".into()],
-                rests_on_absence: false,
-            });
+            return Err(refusal("the plan could not be written; please report this pod's annotations".into()));
         }
     };
     provenance::judge(pod, &ours, &config.agent, &mut findings);
@@ -196,16 +203,22 @@ fn asked(
     };
     let mut operations = patch::difference(pod, &ours, &wanted);
     patch::bind(pod, plan.binding.as_ref(), &mut operations);
-    patch::annotate(pod, &plan.status, &findings.warnings, &mut operations);
+    let warnings = findings.take_warnings();
+    patch::annotate(pod, &plan.status, &warnings, &mut operations);
     Ok(Injection {
         replaced: operations.replaces(),
         outcome: if operations.is_empty() { Outcome::Unchanged } else { Outcome::Injected },
         patch: operations.into_patch(),
-        warnings: findings.warnings,
+        warnings,
         audit: vec![("objects", plan.objects)],
         namespace_problems: Vec::new(),
         policy_findings: findings.policy_findings,
     })
+}
+
+/// A denial for one reason, beside which no other was looked for.
+fn refusal(problem: String) -> Denial {
+    Denial { problems: vec![problem], more: 0, rests_on_absence: false }
 }
 
 fn untouched(outcome: Outcome, warnings: Vec<String>) -> Injection {

@@ -1,5 +1,7 @@
 //! Explicit operations in a stable order: only the difference between the pod as it came in and the pod as it should be.
 
+use std::collections::{HashMap, HashSet};
+
 use json_patch::jsonptr::{PointerBuf, Token};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Map, Value, json};
@@ -94,8 +96,9 @@ fn pointer(path: &[&str]) -> PointerBuf {
 
 fn volumes(pod: &PodView<'_>, ours: &Ours, Wanted { volumes: wanted, admission, .. }: &Wanted<'_>, operations: &mut Operations) {
     let mut missing = Vec::new();
+    let there: HashMap<&str, &(usize, Value)> = ours.volumes.iter().rev().map(|there| (name(&there.1), there)).collect();
     for volume in wanted {
-        match ours.volumes.iter().find(|(_, there)| there["name"] == volume["name"]) {
+        match there.get(name(volume)) {
             None => missing.push(volume.clone()),
             Some((index, there)) => {
                 let volume = admission.volume(there, volume);
@@ -106,7 +109,8 @@ fn volumes(pod: &PodView<'_>, ours: &Ours, Wanted { volumes: wanted, admission, 
             }
         }
     }
-    let stale = ours.volumes.iter().rev().filter(|(_, there)| wanted.iter().all(|volume| volume["name"] != there["name"]));
+    let names: HashSet<&str> = wanted.iter().map(name).collect();
+    let stale = ours.volumes.iter().rev().filter(|(_, there)| !names.contains(name(there)));
     for (index, _) in stale {
         operations.replaces = true;
         operations.remove(&["spec", "volumes", &index.to_string()]);
@@ -167,20 +171,23 @@ fn commands(given: &Given<'_>, operations: &mut Operations) {
 
 fn mounts(ours: &Ours, wanted: &Wanted<'_>, operations: &mut Operations) {
     let given: Vec<(Consumer<'_>, &Value)> = wanted.given.iter().flat_map(|given| given.mounts.iter().map(|mount| (given.consumer, mount))).collect();
-    let there = |consumer: &Consumer<'_>, mount: &Value| {
-        ours.mounts.iter().find(|there| there.place == consumer.place && there.value["name"] == mount["name"])
-    };
-    let mut kept: Vec<&OurMount> = Vec::new();
+    let mut by_place: HashMap<(Place, &str), &OurMount> = HashMap::new();
+    for mount in ours.mounts.iter().rev() {
+        // The first of a name, in the end.
+        by_place.insert((mount.place, name(&mount.value)), mount);
+    }
+    let there = |consumer: &Consumer<'_>, mount: &Value| by_place.get(&(consumer.place, name(mount))).copied();
+    let mut kept: HashSet<(Place, usize)> = HashSet::new();
     for (consumer, mount) in &given {
         let Some(there) = there(consumer, mount) else { continue };
-        kept.push(there);
+        kept.insert((there.place, there.index));
         let mount = settled(&there.value, mount);
         if mount != there.value {
             operations.replaces = true;
             operations.replace(&borrow(&mount_path(there.place, Some(there.index))), mount);
         }
     }
-    for stale in ours.mounts.iter().rev().filter(|mount| !kept.iter().any(|kept| std::ptr::eq(*kept, *mount))) {
+    for stale in ours.mounts.iter().rev().filter(|mount| !kept.contains(&(mount.place, mount.index))) {
         operations.replaces = true;
         operations.remove(&borrow(&mount_path(stale.place, Some(stale.index))));
     }
@@ -188,6 +195,10 @@ fn mounts(ours: &Ours, wanted: &Wanted<'_>, operations: &mut Operations) {
         let missing = given.mounts.iter().filter(|mount| there(&given.consumer, mount).is_none()).cloned().collect();
         operations.append(&borrow(&mount_path(given.consumer.place, None)), given.consumer.container.volume_mounts.is_some(), missing);
     }
+}
+
+fn name(entry: &Value) -> &str {
+    entry["name"].as_str().unwrap_or_default()
 }
 
 fn borrow(path: &[String]) -> Vec<&str> {

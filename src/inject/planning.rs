@@ -1,5 +1,7 @@
 //! From settings and views to the plan that the agent carries out.
 
+use std::collections::HashMap;
+
 use super::config_map;
 use super::consumers::Family;
 use super::credential::Credential;
@@ -56,10 +58,9 @@ pub(super) struct Planning<'a> {
 /// `None` where the identity is missing: there is a problem already.
 pub(super) fn plan(planning: &Planning<'_>, sign_in: Option<SignIn>, findings: &mut Findings) -> Option<Planned> {
     let Planning { settings, views, config, copies, containers } = planning;
-    let entries: usize = views.views.iter().map(|view| view.file_count).sum();
+    let entries = views.entries();
     if entries > MAX_ENTRIES {
-        // Nothing so large is ever built: annotations can name a file for each of a thousand containers.
-        too_long(settings, &format!("{entries} files"), &format!("{MAX_ENTRIES}"), findings);
+        too_long(settings, &format!("at least {entries} files"), &format!("{MAX_ENTRIES}"), findings);
         return None;
     }
     let texts: usize = views.views.iter().flat_map(|view| &view.files).flat_map(|file| settings.files[*file].files()).map(length).sum();
@@ -133,9 +134,10 @@ fn cloud(settings: &Settings, config: &Config) -> PlanCloud {
 fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<Vec<String>> {
     let is_given = |index: usize| views.views.iter().any(|view| view.gives(index));
     let mut ids = vec![Vec::new(); settings.files.len()];
+    let mut known = HashMap::new();
     for (index, file) in settings.files.iter().enumerate().filter(|(index, _)| is_given(*index)) {
         ids[index] = match &file.gives {
-            Gives::Files { objects, .. } => objects.iter().map(|source| fetch(plan, source.kind, source.object.clone())).collect(),
+            Gives::Files { objects, .. } => objects.iter().map(|source| fetch(plan, &mut known, source.kind, source.object.clone())).collect(),
             Gives::Selected(selected) => vec![select(plan, selected)],
             Gives::ConfigMap(_) => Vec::new(),
         };
@@ -143,21 +145,20 @@ fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<Vec<S
     ids
 }
 
-/// The id under which an object is fetched. Key Vault compares names without regard to case.
-fn fetch(plan: &mut Plan, kind: ObjectKind, object: Object) -> String {
-    let version = |object: &Object| object.version.as_ref().map(|version| version.as_str().to_ascii_lowercase());
-    let same = |fetch: &&mut Fetch| {
-        fetch.kind == kind
-            && fetch.object.vault == object.vault
-            && fetch.object.name.as_str().eq_ignore_ascii_case(object.name.as_str())
-            && version(&fetch.object) == version(&object)
-    };
-    if let Some(known) = plan.fetch.iter_mut().find(same) {
+/// What tells objects apart. Key Vault compares names without regard to case.
+type Identified = (ObjectKind, VaultUrl, String, Option<String>);
+
+/// The id under which an object is fetched; `known` has its position in the plan.
+fn fetch(plan: &mut Plan, known: &mut HashMap<Identified, usize>, kind: ObjectKind, object: Object) -> String {
+    let version = object.version.as_ref().map(|version| version.as_str().to_ascii_lowercase());
+    let next = plan.fetch.len();
+    let position = *known.entry((kind, object.vault.clone(), object.name.as_str().to_ascii_lowercase(), version)).or_insert(next);
+    if let Some(fetch) = plan.fetch.get_mut(position) {
         // One reference that needs the object is enough.
-        known.object.optional &= object.optional;
-        return known.id.clone();
+        fetch.object.optional &= object.optional;
+        return fetch.id.clone();
     }
-    let id = plan.fetch.len().to_string();
+    let id = next.to_string();
     plan.fetch.push(Fetch { id: id.clone(), kind, object });
     id
 }

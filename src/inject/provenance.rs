@@ -20,7 +20,7 @@ pub(super) fn judge(pod: &PodView<'_>, ours: &Ours, agent: &AgentConfig, finding
     let foreign = ours.agents.iter().any(|(_, container)| !container["image"].as_str().is_some_and(|image| is_trusted(image, agent)));
     for (sentence, now) in [(CARRIED, carried), (IMAGE, foreign)] {
         if now || said(sentence) {
-            findings.warning(sentence);
+            findings.remark(sentence);
         }
     }
 }

@@ -1,17 +1,20 @@
 //! What a pod asks for, read from every source; all problems are found, none stops the reading.
 
+use std::collections::HashSet;
+
 use super::available::{Feature, require};
 use super::config_map;
 use super::findings::Findings;
+use super::references;
 use super::sources::Sources;
 use super::templates::{self, TemplateFile, TemplateObject};
 use crate::annotations::Key;
 use crate::config::{Config, Deadline, MountPath, Refresh, Resources};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, ContainerName, FileMode, FilePath, FilePattern, LogLevel, NameError, ObjectKind, VaultUrl};
-use crate::plan::{CertificatePart, Encoding, KeyFormat, MAX_CONFIG_MAP_TEMPLATES, MAX_ENTRIES, MAX_SELECTED, Object, OnChange, Selector};
+use crate::plan::{CertificatePart, Encoding, KeyFormat, MAX_CONFIG_MAP_TEMPLATES, MAX_SELECTED, Object, OnChange, Selector};
 use crate::property::PropertyPath;
-use crate::reference::{self, Destination, Format, Grammar, GroupFormat, Member, NamedObject, Reference, Target, VaultLocator};
+use crate::reference::{Destination, Format, Grammar, GroupFormat, Member, NamedObject, Reference, Target, VaultLocator};
 use crate::texts::{ConfigMapName, EnvDelivery, Image, Port, Reaction, Spread};
 
 /// The answers to every question that annotations can put, but for the identity.
@@ -205,11 +208,11 @@ fn resources(sources: &Sources<'_>, config: &Config, findings: &mut Findings) ->
 fn containers(sources: &Sources<'_>, findings: &mut Findings) -> Option<Vec<ContainerName>> {
     let text = sources.pod.get(Key::Containers)?;
     let problems = findings.count();
-    let mut names = Vec::new();
-    for name in text.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty()) {
+    let (mut seen, mut names) = (HashSet::new(), Vec::new());
+    for name in text.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty() && seen.insert(*name)) {
         match name.parse() {
             Ok(name) => names.push(name),
-            Err(error) => findings.problem(format!("annotation {}: {error}", Key::Containers.annotation())),
+            Err(error) => findings.problem(|| format!("annotation {}: {error}", Key::Containers.annotation())),
         }
     }
     if names.is_empty() && findings.count() == problems {
@@ -220,15 +223,6 @@ fn containers(sources: &Sources<'_>, findings: &mut Findings) -> Option<Vec<Cont
 
 // === references ===
 
-fn references(sources: &Sources<'_>, key: Key, grammar: Grammar, findings: &mut Findings) -> Vec<Reference> {
-    let Some(text) = sources.pod.get(key) else { return Vec::new() };
-    let (references, problems) = reference::parse(text, grammar);
-    for problem in problems {
-        findings.problem(format!("annotation {}: {problem}", key.annotation()));
-    }
-    references
-}
-
 /// The annotations whose references become files or variables.
 const CONTENT: [(Key, Grammar); 4] =
     [(Key::Secrets, Grammar::Secrets), (Key::Certificates, Grammar::Certificates), (Key::Keys, Grammar::Keys), (Key::Env, Grammar::Env)];
@@ -236,16 +230,7 @@ const CONTENT: [(Key, Grammar); 4] =
 fn files(sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Vec<FileReference> {
     let mut all = Vec::new();
     for (key, grammar) in CONTENT {
-        let references = references(sources, key, grammar, findings);
-        let count: usize = references.iter().map(|reference| reference.target.count()).sum();
-        if count > MAX_ENTRIES {
-            findings.problem(format!(
-                "annotation {}: it has {count} references, and {MAX_ENTRIES} are the most that a plan can hold: name fewer",
-                key.annotation()
-            ));
-        } else {
-            all.extend(references.into_iter().map(|reference| (key, grammar, reference)));
-        }
+        all.extend(references::read(sources, key, grammar, findings).into_iter().map(|reference| (key, grammar, reference)));
     }
     let templates = templates::read(sources, findings);
     let default = default_vault(&all, &templates, sources, config, findings);

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::NamespaceDefaults;
-use super::findings::Findings;
-use crate::annotations::{Annotations, Key, PREFIX};
+use super::findings::{Findings, Sentences};
+use crate::annotations::{Annotations, Key, PREFIX, UnknownKey};
 use crate::config::{Config, Deadline, IdentityKind, MountPath, Refresh, Resources};
 use crate::names::{FileMode, Guid};
 use crate::reference::VaultLocator;
@@ -15,7 +15,7 @@ pub(super) struct Sources<'a> {
     pub(super) pod: Annotations<'a>,
     namespace: Annotations<'a>,
     namespace_name: &'a str,
-    namespace_unknown: Vec<String>,
+    namespace_unknown: Vec<UnknownKey<'a>>,
 }
 
 impl<'a> Sources<'a> {
@@ -70,16 +70,20 @@ impl<'a> Sources<'a> {
 
     /// What is wrong with the Namespace's annotations, whether or not this pod uses them.
     pub(super) fn namespace_problems(&self, config: &Config) -> Vec<String> {
-        let mut problems = self.namespace_unknown.clone();
+        let mut problems = Sentences::default();
+        let name = self.namespace_name;
+        for unknown in &self.namespace_unknown {
+            problems.add(|| format!("Namespace {name}: {unknown}"));
+        }
         for key in self.namespace.keys() {
             let text = self.namespace.get(key).unwrap_or_default();
             if !key.is_namespace_default() {
-                problems.push(format!("annotation {PREFIX}{} has no meaning on a Namespace: set it on the pod", key.name()));
+                problems.add(|| format!("Namespace {name}: annotation {PREFIX}{} has no meaning on a Namespace: set it on the pod", key.name()));
             } else if let Err(error) = check(key, text, config) {
-                problems.push(format!("annotation {}: {error}", key.annotation()));
+                problems.add(|| format!("Namespace {name}: annotation {}: {error}", key.annotation()));
             }
         }
-        problems.iter().map(|problem| format!("Namespace {}: {problem}", self.namespace_name)).collect()
+        problems.into_lines()
     }
 }
 

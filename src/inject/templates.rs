@@ -4,7 +4,7 @@ use super::findings::Findings;
 use super::sources::Sources;
 use crate::annotations::Key;
 use crate::names::{FilePath, ObjectKind};
-use crate::plan::MAX_ENTRIES;
+use crate::plan::{MAX_ENTRIES, MAX_PLAN_BYTES};
 use crate::reference::NamedObject;
 use crate::template::Template;
 use crate::yaml::{Kind, Node};
@@ -44,6 +44,11 @@ fn place() -> String {
 pub(super) fn read(sources: &Sources<'_>, findings: &mut Findings) -> Vec<TemplateFile> {
     let Some(text) = sources.pod.get(Key::Templates) else { return Vec::new() };
     let place = place();
+    if text.len() > MAX_PLAN_BYTES {
+        findings
+            .problem(format!("{place}: it has {} bytes, and {MAX_PLAN_BYTES} are the most that a plan can hold: shorten the templates", text.len()));
+        return Vec::new();
+    }
     let root = match Node::parse(text) {
         Ok(root) => root,
         Err(error) => {
@@ -58,6 +63,10 @@ pub(super) fn read(sources: &Sources<'_>, findings: &mut Findings) -> Vec<Templa
     if entries.is_empty() {
         findings.problem(format!("{place}: it has no template: write FILE: TEMPLATE, or remove the annotation"));
     }
+    if entries.len() > MAX_ENTRIES {
+        findings.problem(format!("{place}: it has {} templates, and {MAX_ENTRIES} are the most that a plan can hold: write fewer", entries.len()));
+        return Vec::new();
+    }
     let files: Vec<TemplateFile> = entries.iter().filter_map(|(file, template)| template_file(file, template, &place, findings)).collect();
     let objects: usize = files.iter().map(|file| file.objects.len()).sum();
     if objects > MAX_ENTRIES {
@@ -69,12 +78,12 @@ pub(super) fn read(sources: &Sources<'_>, findings: &mut Findings) -> Vec<Templa
 
 fn template_file(file: &Node, template: &Node, place: &str, findings: &mut Findings) -> Option<TemplateFile> {
     let name = file.to_string();
-    let path = name.parse::<FilePath>().map_err(|error| findings.problem(format!("{place}: {error}"))).ok();
+    let path = name.parse::<FilePath>().map_err(|error| findings.problem(|| format!("{place}: {error}"))).ok();
     let Some(text) = template.text() else {
         findings.problem(format!("{place}: {name}: a template is text, not {}", template.describe()));
         return None;
     };
-    let parsed = Template::parse(text).map_err(|error| findings.problem(format!("{place}: {name}: {error}"))).ok()?;
+    let parsed = Template::parse(text).map_err(|error| findings.problem(|| format!("{place}: {name}: {error}"))).ok()?;
     let mut seen = std::collections::HashSet::new();
     let mut objects = Vec::new();
     for reference in parsed.references().iter().filter(|reference| seen.insert((reference.kind(), reference.name.as_str()))) {
@@ -82,7 +91,7 @@ fn template_file(file: &Node, template: &Node, place: &str, findings: &mut Findi
             Ok(object) => {
                 objects.push(TemplateObject { kind: reference.kind(), written: reference.name.clone(), line: reference.line, object });
             }
-            Err(error) => findings.problem(format!("{place}: {name}: line {}: {error}", reference.line)),
+            Err(error) => findings.problem(|| format!("{place}: {name}: line {}: {error}", reference.line)),
         }
     }
     Some(TemplateFile { file: path?, text: text.to_owned(), objects })

@@ -6,10 +6,12 @@ use super::consumers::{Consumer, Family, containers};
 use super::delivery;
 use super::findings::Findings;
 use super::reserved::{environment_volume, files_volume, numbered};
-use super::settings::{FileReference, Settings};
+use super::settings::Settings;
 use crate::annotations::Key;
 use crate::config::Config;
+use crate::excerpt::listed;
 use crate::names::{ContainerName, FileMode};
+use crate::plan::MAX_ENTRIES;
 use crate::pod::PodView;
 
 /// The UID of the agent's image, and of an agent whose pod would run it as root.
@@ -38,6 +40,13 @@ pub(super) struct View<'p> {
     pub(super) mode: FileMode,
 }
 
+impl Views<'_> {
+    /// How many files all views have.
+    pub(super) fn entries(&self) -> usize {
+        self.views.iter().map(|view| view.file_count).sum()
+    }
+}
+
 impl View<'_> {
     /// Whether the file at this position is in the view.
     pub(super) fn gives(&self, file: usize) -> bool {
@@ -62,32 +71,42 @@ impl View<'_> {
 }
 
 pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Config, findings: &mut Findings) -> Views<'p> {
+    let choice = Choice::of(settings);
     check_names(pod, settings, findings);
-    let mut views: Vec<View<'p>> = Vec::new();
+    let mut views = Views { views: Vec::new(), run_as_user: None };
     for consumer in containers(pod) {
-        let given = given(consumer.container.name.as_str(), settings, config);
-        let (variables, files): (Vec<usize>, Vec<usize>) = given.into_iter().partition(|index| settings.files[*index].variable().is_some());
+        let (variables, files) = choice.of_container(consumer.container.name.as_str(), settings, config);
         if !files.is_empty() {
-            enter(&mut views, Family::Files, files, consumer, settings);
+            enter(&mut views.views, Family::Files, files, consumer, settings);
         }
         if !variables.is_empty() {
             let family = delivery::choose(&consumer, &variables, settings, config, findings);
-            enter(&mut views, family, variables, consumer, settings);
+            enter(&mut views.views, family, variables, consumer, settings);
+        }
+        if views.entries() > MAX_ENTRIES {
+            // No plan holds them, which is a problem by itself: annotations can name a thousand files for each of hundreds of containers.
+            return views;
         }
     }
+    check(pod, &mut views, settings, findings);
+    views
+}
+
+/// What files and containers must keep together.
+fn check(pod: &PodView<'_>, Views { views, run_as_user }: &mut Views<'_>, settings: &Settings, findings: &mut Findings) {
     // Files first: what is numbered stays so whatever variables there are.
     views.sort_by_key(|view| view.family != Family::Files);
-    check_everyone_is_given(&views, settings, findings);
-    let uids = Uids::of(pod, &views);
+    check_everyone_is_given(views, settings, findings);
+    let uids = Uids::of(pod, views);
+    *run_as_user = uids.agent;
     let mut told = HashSet::new();
-    for view in &mut views {
+    for view in views {
         view.mode = uids.mode(view);
         check_destinations(view, settings, &mut told, findings);
         if view.family == Family::Files {
             check_modes(view, settings, &uids, findings);
         }
     }
-    Views { views, run_as_user: uids.agent }
 }
 
 /// Adds a consumer to the view of its set, which is made where there is none.
@@ -100,17 +119,46 @@ fn enter<'p>(views: &mut Vec<View<'p>>, family: Family, files: Vec<usize>, consu
     views.push(View { family, number, files, consumers: vec![consumer], file_count, mode: FileMode::OWNER });
 }
 
-/// The files and variables that a container is given.
-fn given(name: &str, settings: &Settings, config: &Config) -> Vec<usize> {
-    let by_pod = match &settings.containers {
-        Some(names) => names.iter().any(|named| named.as_str() == name),
-        None => !config.excluded_containers.iter().any(|excluded| excluded == name),
-    };
-    let is_given = |file: &FileReference| match &file.containers {
-        Some(names) => names.iter().any(|named| named.as_str() == name),
-        None => by_pod,
-    };
-    settings.files.iter().enumerate().filter(|(_, file)| is_given(file)).map(|(index, _)| index).collect()
+/// Which references name which container, looked up by name: both lists are as long as a pod's author likes.
+struct Choice<'s> {
+    /// Positions of the references that name the container themselves, ascending.
+    by_reference: HashMap<&'s str, Vec<usize>>,
+    /// Positions of those that name none.
+    by_pod: Vec<usize>,
+    /// What the annotation of the pod names.
+    named: Option<HashSet<&'s str>>,
+}
+
+impl<'s> Choice<'s> {
+    fn of(settings: &'s Settings) -> Choice<'s> {
+        let named = settings.containers.as_ref().map(|names| names.iter().map(ContainerName::as_str).collect());
+        let mut choice = Choice { by_reference: HashMap::new(), by_pod: Vec::new(), named };
+        for (index, file) in settings.files.iter().enumerate() {
+            let Some(names) = &file.containers else {
+                choice.by_pod.push(index);
+                continue;
+            };
+            for name in names {
+                let positions = choice.by_reference.entry(name.as_str()).or_default();
+                if positions.last() != Some(&index) {
+                    positions.push(index);
+                }
+            }
+        }
+        choice
+    }
+
+    /// The variables and the files that a container is given, each in order.
+    fn of_container(&self, name: &str, settings: &Settings, config: &Config) -> (Vec<usize>, Vec<usize>) {
+        let by_pod = match &self.named {
+            Some(names) => names.contains(name),
+            None => !config.excluded_containers.iter().any(|excluded| excluded == name),
+        };
+        let own = self.by_reference.get(name).into_iter().flatten();
+        let mut given: Vec<usize> = own.chain(self.by_pod.iter().filter(|_| by_pod)).copied().collect();
+        given.sort_unstable();
+        given.into_iter().partition(|index| settings.files[*index].variable().is_some())
+    }
 }
 
 // === checks ===
@@ -118,18 +166,18 @@ fn given(name: &str, settings: &Settings, config: &Config) -> Vec<usize> {
 fn check_names(pod: &PodView<'_>, settings: &Settings, findings: &mut Findings) {
     let known: Vec<&str> = containers(pod).map(|consumer| consumer.container.name.as_str()).collect();
     let is_known: HashSet<&str> = known.iter().copied().collect();
-    let mut check = |place: &str, names: &[ContainerName]| {
-        let unknown: Vec<&str> = names.iter().map(ContainerName::as_str).filter(|name| !is_known.contains(name)).collect();
-        if !unknown.is_empty() {
-            findings.problem(format!("{place}: the pod has no container {}; it has {}", unknown.join(", "), known.join(", ")));
+    let mut check = |place: &dyn Fn() -> String, names: &[ContainerName]| {
+        let unknown = || names.iter().map(ContainerName::as_str).filter(|name| !is_known.contains(name));
+        if unknown().next().is_some() {
+            findings.problem(|| format!("{}: the pod has no container {}; it has {}", place(), listed(unknown()), listed(known.iter().copied())));
         }
     };
     if let Some(names) = &settings.containers {
-        check(&format!("annotation {}", Key::Containers.annotation()), names);
+        check(&|| format!("annotation {}", Key::Containers.annotation()), names);
     }
     for file in &settings.files {
         if let Some(names) = &file.containers {
-            check(&format!("{}: containers", file.place()), names);
+            check(&|| format!("{}: containers", file.place()), names);
         }
     }
 }
@@ -138,11 +186,13 @@ fn check_everyone_is_given(views: &[View<'_>], settings: &Settings, findings: &m
     for (index, file) in settings.files.iter().enumerate() {
         let named = file.containers.is_some() || settings.containers.is_some();
         if !named && !views.iter().any(|view| view.gives(index)) {
-            findings.problem(format!(
-                "{}: no container is given it, because the operator excludes them all: name one in {}",
-                file.place(),
-                Key::Containers.annotation()
-            ));
+            findings.problem(|| {
+                format!(
+                    "{}: no container is given it, because the operator excludes them all: name one in {}",
+                    file.place(),
+                    Key::Containers.annotation()
+                )
+            });
         }
     }
 }
@@ -155,7 +205,7 @@ fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(
         if let Some(first) = files.get(path) {
             if told.insert((*first, index)) {
                 let what = if view.family == Family::Files { "file" } else { "variable" };
-                findings.problem(conflict(view, settings, (*first, index), &format!("both become the {what} {path} of")));
+                findings.problem(|| conflict(view, settings, (*first, index), &format!("both become the {what} {path} of")));
             }
         } else {
             files.insert(path, index);
@@ -164,7 +214,7 @@ fn check_destinations(view: &View<'_>, settings: &Settings, told: &mut HashSet<(
     for (index, path) in paths() {
         for folder in path.match_indices('/').map(|(end, _)| &path[..end]) {
             if let Some(outer) = files.get(folder).filter(|outer| told.insert((**outer, index))) {
-                findings.problem(conflict(view, settings, (*outer, index), &format!("make {folder} both a file and the folder of {path} in")));
+                findings.problem(|| conflict(view, settings, (*outer, index), &format!("make {folder} both a file and the folder of {path} in")));
             }
         }
     }
@@ -238,23 +288,33 @@ impl Uids {
     }
 }
 
+/// One problem for each file that sets a mode, and one for the mode of all others, however many containers cannot read them.
 fn check_modes(view: &View<'_>, settings: &Settings, uids: &Uids, findings: &mut Findings) {
-    let mut told = HashSet::new();
+    let mut obstacles: HashMap<FileMode, Option<String>> = HashMap::new();
+    let mut told = false;
     for file in view.files.iter().map(|index| &settings.files[*index]) {
         let Some(mode) = file.mode.or(settings.file_mode) else { continue };
-        let place = match file.mode {
-            Some(_) => format!("{}: mode", file.place()),
-            None => settings.file_mode_place.clone(),
-        };
-        for consumer in &view.consumers {
-            let Some(obstacle) = uids.obstacle(mode, consumer) else { continue };
-            let name = consumer.container.name.as_str();
-            let problem = format!(
-                "{place}: container {name} might not be able to read a file with mode {mode}: it {obstacle}; write 0444, or 0440 with an fsGroup in the pod's securityContext"
-            );
-            if told.insert(problem.clone()) {
-                findings.problem(problem);
-            }
+        if file.mode.is_none() && std::mem::replace(&mut told, true) {
+            continue;
+        }
+        if let Some(obstacle) = obstacles.entry(mode).or_insert_with(|| obstacle(view, mode, uids)) {
+            findings.problem(|| {
+                let place = if file.mode.is_some() { format!("{}: mode", file.place()) } else { settings.file_mode_place.clone() };
+                format!("{place}: {obstacle}; write 0444, or 0440 with an fsGroup in the pod's securityContext")
+            });
         }
     }
+}
+
+/// The first container that could not read a file of this mode, and why, and up to two others beside it.
+fn obstacle(view: &View<'_>, mode: FileMode, uids: &Uids) -> Option<String> {
+    let mut unable = view.consumers.iter().filter_map(|consumer| Some((consumer.container.name.as_str(), uids.obstacle(mode, consumer)?)));
+    let (first, why) = unable.next()?;
+    let others: Vec<&str> = unable.by_ref().take(2).map(|(name, _)| name).collect();
+    let others = match (others.as_slice(), unable.count()) {
+        ([], _) => String::new(),
+        (others, 0) => format!(" (and neither might {})", others.join(" and ")),
+        (others, more) => format!(" (and neither might {} and {more} more)", others.join(", ")),
+    };
+    Some(format!("container {first} might not be able to read a file with mode {mode}: it {why}{others}"))
 }

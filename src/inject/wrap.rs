@@ -41,7 +41,9 @@ pub(super) fn expanded(text: &str) -> impl Iterator<Item = &str> {
             if rest.len() < after.len() {
                 continue;
             }
-            if let Some((name, tail)) = after.strip_prefix('(').and_then(|open| open.split_once(')')) {
+            if let Some(open) = after.strip_prefix('(') {
+                // Without a bracket that closes there is no further name, either.
+                let (name, tail) = open.split_once(')')?;
                 rest = tail;
                 return Some(name);
             }

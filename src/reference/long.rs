@@ -19,7 +19,7 @@ pub(super) fn parse(text: &str, parsed: &mut Parsed) {
     }
     for (index, item) in items.iter().enumerate() {
         if let Some(reference) = item_reference(index + 1, item, parsed) {
-            parsed.references.push(reference);
+            parsed.reference(reference);
         }
     }
 }

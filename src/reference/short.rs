@@ -16,7 +16,7 @@ pub(super) fn parse(text: &str, parsed: &mut Parsed) {
             }
             let label = label(number, item);
             if let Some(reference) = item_reference(item, label, parsed) {
-                parsed.references.push(reference);
+                parsed.reference(reference);
             }
         }
     }
@@ -33,7 +33,7 @@ pub(super) const ADDRESS: &str = "an address stands where a name is expected: wr
 
 /// Parses one item; its problems go to `parsed`.
 pub(super) fn item_reference(item: &str, label: String, parsed: &mut Parsed) -> Option<Reference> {
-    let before = parsed.problems.len();
+    let before = parsed.problem_count;
     if item.contains("://") {
         parsed.problem(&label, ADDRESS);
         return None;
@@ -45,10 +45,10 @@ pub(super) fn item_reference(item: &str, label: String, parsed: &mut Parsed) -> 
     };
     let destination = destination.and_then(|text| destination_of(text, &label, parsed));
     let target = target_of(source, &label, parsed);
-    if destination.is_none() && parsed.grammar == Grammar::Env && parsed.problems.len() == before {
+    if destination.is_none() && parsed.grammar == Grammar::Env && parsed.problem_count == before {
         parsed.problem(&label, "a variable has a name: write NAME=secret");
     }
-    if parsed.problems.len() > before {
+    if parsed.problem_count > before {
         return None;
     }
     Some(Reference {

@@ -1,13 +1,13 @@
 use super::*;
 
 fn good(text: &str, grammar: Grammar) -> Vec<Reference> {
-    let (references, problems) = parse(text, grammar);
+    let Parsed { references, problems, .. } = parse(text, grammar);
     assert_eq!(problems, [], "{text}");
     references
 }
 
 fn problems(text: &str, grammar: Grammar) -> Vec<String> {
-    parse(text, grammar).1.iter().map(ToString::to_string).collect()
+    parse(text, grammar).problems.iter().map(ToString::to_string).collect()
 }
 
 fn file(reference: &Reference) -> Option<&str> {
@@ -88,7 +88,7 @@ fn certificates_and_keys_have_formats() {
 
 #[test]
 fn all_problems_come_at_once_and_good_references_survive() {
-    let (references, problems) = parse("good, my_secret, ../x=name, a,,b@latest, ab/c", Grammar::Secrets);
+    let Parsed { references, problems, .. } = parse("good, my_secret, ../x=name, a,,b@latest, ab/c", Grammar::Secrets);
     assert_eq!(references.iter().map(|reference| object(reference).1).collect::<Vec<_>>(), ["good", "a"]);
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -243,14 +243,14 @@ proptest::proptest! {
 #[test]
 fn a_group_is_the_template_of_its_file() {
     let written = |format: &str| {
-        let (references, problems) = parse(&format!("- {{group: [A=v1x/a, b-c], format: {format}, file: f}}"), Grammar::Secrets);
+        let Parsed { references, problems, .. } = parse(&format!("- {{group: [A=v1x/a, b-c], format: {format}, file: f}}"), Grammar::Secrets);
         assert_eq!(problems, []);
         let Target::Group { format, members } = &references[0].target else { panic!("{references:?}") };
         format.template(members)
     };
     assert_eq!(written("json"), "{\n  \"A\": ${ secret(\"v1x/a\") | json },\n  \"b-c\": ${ secret(\"b-c\") | json }\n}\n");
     assert_eq!(written("yaml"), "\"A\": ${ secret(\"v1x/a\") | json }\n\"b-c\": ${ secret(\"b-c\") | json }\n");
-    let (references, problems) = parse("- {group: [A=a, B=v1x/b], format: dotenv, file: f}", Grammar::Secrets);
+    let Parsed { references, problems, .. } = parse("- {group: [A=a, B=v1x/b], format: dotenv, file: f}", Grammar::Secrets);
     assert_eq!(problems, []);
     let Target::Group { format, members } = &references[0].target else { panic!("{references:?}") };
     let text = format.template(members);

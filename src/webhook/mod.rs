@@ -1,7 +1,7 @@
 //! The admission webhook: AdmissionReview in, pure core, AdmissionReview out.
 //!
-//! `request` and `answer` are the wire, `review` joins them with the core, `reviewer` adds what the core may not know (defaults, metrics, the log
-//! line), `router` is HTTP with its limits, `health` the plain port beside it. Where defaults come from is a trait, [`Defaults`].
+//! `request` and `answer` are the wire, `reviewer` joins them with the core and adds what that may not know (defaults, time), `report` is the log line
+//! and the counters, `router` is HTTP with its limits, `health` the plain port beside it. Where defaults come from is a trait, [`Defaults`].
 
 mod answer;
 mod defaults;
@@ -9,8 +9,8 @@ mod files;
 mod health;
 mod metrics;
 mod referrals;
+mod report;
 mod request;
-pub mod review;
 mod reviewer;
 mod room;
 mod router;
@@ -24,4 +24,4 @@ pub use metrics::Metrics;
 pub use request::Malformed;
 pub use reviewer::{Decide, Reviewer};
 pub use router::{Limits, router};
-pub use runtime::runtime;
+pub use runtime::{runtime, serve_health};

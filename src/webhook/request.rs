@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
+use crate::excerpt::excerpt;
 use crate::pod::{PodView, Text};
 
 /// A review whose uid is known, so that it can be answered as a review.
@@ -75,6 +76,14 @@ fn place(error: &serde_json::Error) -> String {
     format!("{what} (line {}, column {})", error.line(), error.column())
 }
 
+/// No name of Kubernetes is longer.
+const LONGEST_NAME: usize = 253;
+
+/// Names that nothing in a cluster has are not looked up.
+fn too_long(namespace: &str, pod: &PodView<'_>) -> bool {
+    namespace.len() > LONGEST_NAME || pod.service_account_name().len() > LONGEST_NAME
+}
+
 // === JSON shapes ===
 
 #[derive(Deserialize)]
@@ -121,7 +130,8 @@ fn none<T>() -> Option<T> {
 impl<'a, O> ReviewJson<'a, O> {
     fn request(self, subject: impl FnOnce(Option<O>) -> Subject<'a>) -> Result<Request<'a>, Malformed> {
         if self.api_version.as_str() != "admission.k8s.io/v1" || self.kind.as_str() != "AdmissionReview" {
-            return Err(Malformed::Version { api_version: self.api_version.0.into_owned(), kind: self.kind.0.into_owned() });
+            let short = |text: &Text<'_>| excerpt(text.as_str(), LONGEST_NAME).into_owned();
+            return Err(Malformed::Version { api_version: short(&self.api_version), kind: short(&self.kind) });
         }
         let request = self.request.ok_or(Malformed::NoRequest)?;
         if request.uid.as_str().is_empty() {
@@ -132,7 +142,12 @@ impl<'a, O> ReviewJson<'a, O> {
         let subject = match creates_a_pod {
             false => Subject::NotOurs,
             true if namespace.as_str().is_empty() => Subject::Unreadable("the request names no namespace".to_owned()),
-            true => subject(request.object),
+            true => match subject(request.object) {
+                Subject::Pod(pod) if too_long(namespace.as_str(), &pod) => {
+                    Subject::Unreadable(format!("the names of its namespace and its ServiceAccount have at most {LONGEST_NAME} characters"))
+                }
+                subject => subject,
+            },
         };
         Ok(Request { uid: request.uid, namespace, dry_run: request.dry_run.unwrap_or(false), subject })
     }

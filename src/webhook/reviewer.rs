@@ -1,13 +1,17 @@
-//! A review with the world around it: defaults, a panic that must not spread, one log line, counters.
+//! A review with the world around it: defaults, a limit in time, a panic that must not spread, one log line, counters.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::Verdict;
-use super::defaults::{Defaults, PodDefaults};
+use super::defaults::{Defaults, LookupError, PodDefaults};
 use super::metrics::Metrics;
+use super::report::{Report, Told};
 use super::request::{Malformed, Request, Subject};
 use crate::config::Config;
 use crate::inject::{Denial, Injection, inject};
@@ -21,19 +25,38 @@ pub struct Reviewer {
     decide: Box<Decide>,
     defaults: Arc<dyn Defaults>,
     metrics: Arc<Metrics>,
-    told: Mutex<HashSet<String>>,
+    told: Told,
+    /// A review that outlives its limit keeps its place among these, so that such reviews cannot pile up.
+    workers: Arc<Semaphore>,
 }
 
-/// How many problems of Namespaces are remembered as told; after so many, all may be told again.
-const MAX_TOLD: usize = 1000;
-
-/// The core panicked over one review.
-pub(super) struct Panicked;
+/// How long a review may take, with all that it waits for: short of the 5 seconds that the API server waits, so that it is told why.
+const LIMIT: Duration = Duration::from_secs(4);
+/// How many reviews are read and decided at one time, off the threads that serve connections. More work than that is for more replicas.
+const WORKERS: usize = 2;
 
 /// Why a body has no answer that is a review.
 pub(super) enum NoAnswer {
     Malformed(Malformed),
+    /// The core panicked over this review.
     Panicked,
+    /// No worker was free in time.
+    Busy,
+    /// It took longer than this.
+    Overdue(Duration),
+}
+
+/// How far one look at a review gets.
+enum Step {
+    Answered {
+        answer: Result<Vec<u8>, NoAnswer>,
+        report: Report,
+    },
+    /// There is no answer before this is looked up.
+    LookUp {
+        namespace: String,
+        account: String,
+    },
 }
 
 impl Reviewer {
@@ -47,98 +70,90 @@ impl Reviewer {
     /// A reviewer that decides as it is told.
     #[must_use]
     pub fn deciding(decide: Box<Decide>, defaults: Arc<dyn Defaults>, metrics: Arc<Metrics>) -> Reviewer {
-        Reviewer { decide, defaults, metrics, told: Mutex::default() }
+        Reviewer { decide, defaults, metrics, told: Told::default(), workers: Arc::new(Semaphore::new(WORKERS)) }
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Answers one review.
-    pub(super) async fn answer(&self, body: &[u8]) -> Result<Vec<u8>, NoAnswer> {
-        let started = Instant::now();
-        let request = Request::parse(body).map_err(NoAnswer::Malformed)?;
+    /// Answers a review on this thread: without a limit, a log line or a counter. `None` if something has to be looked up, or nothing can be answered.
+    #[must_use]
+    pub fn respond(&self, body: &[u8]) -> Option<Vec<u8>> {
+        match self.step(body, None) {
+            Ok(Step::Answered { answer, .. }) => answer.ok(),
+            Ok(Step::LookUp { .. }) | Err(_) => None,
+        }
+    }
+
+    /// Answers one review. There is at most one question to the source of defaults.
+    pub(super) async fn answer(self: &Arc<Self>, body: impl Into<Bytes>) -> Result<Vec<u8>, NoAnswer> {
+        let (body, started) = (body.into(), Instant::now());
+        let mut step = self.work(body.clone(), None, started).await?;
+        if let Step::LookUp { namespace, account } = &step {
+            let fresh = timeout_at(started + LIMIT, self.defaults.fresh(namespace, account)).await;
+            let fresh = fresh.map_err(|_| NoAnswer::Overdue(LIMIT))?;
+            self.metrics.looked_up(fresh.is_ok());
+            step = self.work(body, Some(fresh), started).await?;
+        }
+        let Step::Answered { answer, report } = step else { return Err(NoAnswer::Panicked) };
+        report.publish(started.elapsed(), &self.metrics, &self.told);
+        answer
+    }
+
+    /// Takes a step on a thread for work, if one is free in time, and waits for it no longer than the limit.
+    async fn work(self: &Arc<Self>, body: Bytes, looked_up: Option<Result<PodDefaults, LookupError>>, started: Instant) -> Result<Step, NoAnswer> {
+        let deadline = started + LIMIT;
+        let Ok(Ok(worker)) = timeout_at(deadline, Arc::clone(&self.workers).acquire_owned()).await else { return Err(NoAnswer::Busy) };
+        let reviewer = Arc::clone(self);
+        let step = tokio::task::spawn_blocking(move || {
+            let _worker = worker;
+            let step = reviewer.step(&body, looked_up);
+            if let (Ok(Step::Answered { report, .. }), true) = (&step, Instant::now() > deadline) {
+                report.publish_late(started.elapsed());
+            }
+            step
+        });
+        match timeout_at(deadline, step).await {
+            Ok(Ok(step)) => step.map_err(NoAnswer::Malformed),
+            Ok(Err(_)) => Err(NoAnswer::Panicked),
+            Err(_) => Err(NoAnswer::Overdue(LIMIT)),
+        }
+    }
+
+    fn step(&self, body: &[u8], looked_up: Option<Result<PodDefaults, LookupError>>) -> Result<Step, Malformed> {
+        let request = Request::parse(body)?;
         let verdict = match &request.subject {
-            Subject::Pod(pod) => self.judge(pod, request.namespace.as_str()).await,
+            Subject::Pod(pod) => match self.judge(pod, request.namespace.as_str(), looked_up).transpose() {
+                Some(verdict) => verdict,
+                None => {
+                    let (namespace, account) = (request.namespace.as_str().to_owned(), pod.service_account_name().to_owned());
+                    return Ok(Step::LookUp { namespace, account });
+                }
+            },
             Subject::NotOurs => Ok(Verdict::NotOurs),
             Subject::Unreadable(why) => Ok(Verdict::Unreadable(why.clone())),
         };
-        self.report(&request, verdict.as_ref().ok(), started.elapsed());
-        verdict.map(|verdict| verdict.to_json(request.uid.as_str())).map_err(|Panicked| NoAnswer::Panicked)
-    }
-
-    /// At most one question to the source of defaults: for what is not cached, or before a denial that rests on something absent.
-    async fn judge(&self, pod: &PodView<'_>, namespace: &str) -> Result<Verdict, Panicked> {
-        let account = pod.service_account_name();
-        let cached = self.defaults.cached(namespace, account).map(|known| self.decide(pod, &known)).transpose()?;
-        match cached {
-            Some(Verdict::Denied(denial)) if denial.rests_on_absence => match self.look_up(namespace, account).await {
-                Ok(fresh) => self.decide(pod, &fresh),
-                // What is cached may be all there is: the author learns more from the denial than from our trouble.
-                Err(_) => Ok(Verdict::Denied(denial)),
-            },
-            Some(verdict) => Ok(verdict),
-            None => match self.look_up(namespace, account).await {
-                Ok(fresh) => self.decide(pod, &fresh),
-                Err(error) => Ok(error),
-            },
-        }
-    }
-
-    async fn look_up(&self, namespace: &str, account: &str) -> Result<PodDefaults, Verdict> {
-        let fresh = self.defaults.fresh(namespace, account).await;
-        self.metrics.looked_up(fresh.is_ok());
-        fresh.map_err(|error| Verdict::NoDefaults { namespace: namespace.to_owned(), error })
-    }
-
-    fn decide(&self, pod: &PodView<'_>, defaults: &PodDefaults) -> Result<Verdict, Panicked> {
-        catch_unwind(AssertUnwindSafe(|| (self.decide)(pod, defaults))).map(Verdict::from).map_err(|_| Panicked)
-    }
-
-    fn report(&self, request: &Request<'_>, verdict: Option<&Verdict>, time: Duration) {
-        let outcome = verdict.map_or("panicked", Verdict::word);
-        self.metrics.answered(outcome);
-        self.metrics.took(time);
-        let (mut warnings, mut replaced) = (0, false);
-        if let Some(Verdict::Allowed(injection)) = verdict {
-            (warnings, replaced) = (injection.warnings.len(), injection.replaced);
-            self.metrics.found(warnings, injection.policy_findings, injection.namespace_problems.len());
-            for problem in &injection.namespace_problems {
-                self.tell_once(request.namespace.as_str(), problem);
+        Ok(match verdict {
+            Ok(mut verdict) => {
+                Step::Answered { answer: Ok(verdict.to_json(request.uid.as_str())), report: Report::new(&request, Some(&mut verdict)) }
             }
-        }
-        tracing::info!(
-            uid = request.uid.as_str(),
-            namespace = request.namespace.as_str(),
-            pod = subject_name(&request.subject).as_str(),
-            outcome,
-            milliseconds = time.as_secs_f64() * 1000.0,
-            dry_run = request.dry_run,
-            warnings,
-            replaced,
-            "review"
-        );
+            Err(panicked) => Step::Answered { answer: Err(panicked), report: Report::new(&request, None) },
+        })
     }
 
-    /// A Namespace's bad annotation is one line, not one with every pod.
-    fn tell_once(&self, namespace: &str, problem: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= MAX_TOLD {
-            told.clear();
-        }
-        if told.insert(format!("{namespace}: {problem}")) {
-            tracing::warn!(namespace, problem, "a Namespace has a bad annotation");
+    /// `None` asks for a lookup: of what is not cached, or before a denial that rests on something absent.
+    fn judge(&self, pod: &PodView<'_>, namespace: &str, looked_up: Option<Result<PodDefaults, LookupError>>) -> Result<Option<Verdict>, NoAnswer> {
+        let cached = || self.defaults.cached(namespace, pod.service_account_name()).map(|known| self.decide(pod, &known)).transpose();
+        match looked_up {
+            None => Ok(cached()?.filter(|verdict| !matches!(verdict, Verdict::Denied(denial) if denial.rests_on_absence))),
+            Some(Ok(fresh)) => self.decide(pod, &fresh).map(Some),
+            // What is cached may be all there is: a denial helps the author more than the error of our lookup.
+            Some(Err(error)) => Ok(Some(cached()?.unwrap_or_else(|| Verdict::NoDefaults { namespace: namespace.to_owned(), error }))),
         }
     }
-}
 
-/// Whom people look for: the owner, whose pods have no names yet, or else the pod.
-fn subject_name(subject: &Subject<'_>) -> String {
-    let Subject::Pod(pod) = subject else { return String::new() };
-    match (pod.owner(), &pod.metadata.name, &pod.metadata.generate_name) {
-        (Some((kind, name)), ..) => format!("{kind}/{name}"),
-        (None, Some(name), _) => name.as_str().to_owned(),
-        (None, None, Some(prefix)) => format!("{}*", prefix.as_str()),
-        (None, None, None) => String::new(),
+    fn decide(&self, pod: &PodView<'_>, defaults: &PodDefaults) -> Result<Verdict, NoAnswer> {
+        catch_unwind(AssertUnwindSafe(|| (self.decide)(pod, defaults))).map(Verdict::from).map_err(|_| NoAnswer::Panicked)
     }
 }

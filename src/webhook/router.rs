@@ -39,7 +39,7 @@ impl Default for Limits {
 }
 
 struct Endpoint {
-    reviewer: Reviewer,
+    reviewer: Arc<Reviewer>,
     room: Room,
     referrals: Referrals,
     limits: Limits,
@@ -52,7 +52,7 @@ pub fn router(reviewer: Reviewer, limits: Limits) -> Router {
         .route(REVIEW_PATH, post(mutate))
         .method_not_allowed_fallback(|| async { Refusal::Method })
         .fallback(|| async { Refusal::Path })
-        .with_state(Arc::new(Endpoint { reviewer, room, referrals: Referrals::default(), limits }))
+        .with_state(Arc::new(Endpoint { reviewer: Arc::new(reviewer), room, referrals: Referrals::default(), limits }))
 }
 
 async fn mutate(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
@@ -86,7 +86,7 @@ impl Endpoint {
         if let Some(seconds) = stopping.and_then(|stopping: Stopping| self.referrals.refer(stopping, &body)) {
             return Err(Refusal::Stopping(seconds));
         }
-        self.reviewer.answer(&body).await.map_err(Refusal::from)
+        self.reviewer.answer(body).await.map_err(Refusal::from)
     }
 
     /// Reads a body to its end, and takes room as it arrives.
@@ -135,6 +135,8 @@ enum Refusal {
     Malformed(#[from] Malformed),
     #[error("internal error while reviewing this pod; see the keyvault-injector log")]
     Panicked,
+    #[error("the review took longer than {0:?}: try again, and if that does not help, ask the operator for the webhook's log")]
+    Overdue(Duration),
 }
 
 impl From<NoRoom> for Refusal {
@@ -148,6 +150,8 @@ impl From<NoAnswer> for Refusal {
         match no_answer {
             NoAnswer::Malformed(malformed) => Refusal::Malformed(malformed),
             NoAnswer::Panicked => Refusal::Panicked,
+            NoAnswer::Busy => Refusal::Busy,
+            NoAnswer::Overdue(limit) => Refusal::Overdue(limit),
         }
     }
 }
@@ -166,6 +170,7 @@ impl Refusal {
             Refusal::Broken => ("broken", StatusCode::BAD_REQUEST),
             Refusal::Malformed(_) => ("malformed", StatusCode::BAD_REQUEST),
             Refusal::Panicked => ("panicked", StatusCode::INTERNAL_SERVER_ERROR),
+            Refusal::Overdue(_) => ("overdue", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 

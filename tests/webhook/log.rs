@@ -77,12 +77,11 @@ async fn one_line_says_who_asked_and_what_came_of_it() {
 #[tokio::test]
 async fn no_line_and_no_metric_carries_what_a_pod_holds() {
     let canary = || "canary-text".to_owned();
-    let decisions: [Box<Decide>; 3] = [
+    let decisions: [Box<Decide>; 2] = [
         core(move |_, _| {
             let patch = serde_json::from_value(json!([{"op": "add", "path": "/canary-path", "value": "canary-patch"}])).unwrap();
             Ok(Injection { patch, warnings: vec![canary()], audit: vec![("objects", canary())], ..nothing() })
         }),
-        core(move |_, _| Err(Denial { problems: vec![canary()], rests_on_absence: true })),
         core(|_, _| panic!("canary-panic")),
     ];
     for decide in decisions {
@@ -97,6 +96,28 @@ async fn no_line_and_no_metric_carries_what_a_pod_holds() {
         assert_eq!(lines.len(), 1, "one line for a request");
         assert!(!everything.contains("canary"), "{everything}");
     }
+}
+
+#[tokio::test]
+async fn the_line_of_a_denial_says_why_and_is_bounded() {
+    let decide =
+        core(|_, _| Err(Denial { problems: vec!["no vault is named".to_owned(), "no such container".to_owned()], more: 0, rests_on_absence: false }));
+    let line = fields(&logged(decide, [review().to_string()]).await.0);
+    assert_eq!((&line["outcome"], &line["problems"]), (&json!("denied"), &json!("no vault is named\nno such container")));
+    let decide = core(|_, _| Err(Denial { problems: vec!["p".to_owned(); 50], more: 950, rests_on_absence: false }));
+    let line = fields(&logged(decide, [review().to_string()]).await.0);
+    assert_eq!(line["problems"], json!(format!("{}and 990 more", "p\n".repeat(10))));
+}
+
+#[tokio::test]
+async fn a_name_from_outside_cannot_make_a_line_long() {
+    let mut long = pod();
+    long["metadata"]["ownerReferences"][0]["name"] = json!("n".repeat(1 << 20));
+    let mut long = review_of(&long);
+    long["request"]["uid"] = json!("u".repeat(1 << 20));
+    let line = fields(&logged(core(|_, _| Ok(nothing())), [long.to_string()]).await.0);
+    assert_eq!(line["uid"], format!("{}…", "u".repeat(250)));
+    assert_eq!(line["pod"], format!("ReplicaSet/{}…", "n".repeat(250)));
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Every edge of HTTP and of the review, without a socket.
 
 use std::convert::Infallible;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -13,7 +14,7 @@ use keyvault_injector::config::Config;
 use keyvault_injector::inject::{Denial, Injection, Outcome};
 use keyvault_injector::tls::{Stop, Stopping};
 use keyvault_injector::webhook::{
-    Decide, Defaults, FixedDefaults, Health, Limits, LookupError, Metrics, PodDefaults, Reviewer, health_router, router,
+    Decide, Defaults, FixedDefaults, Health, Limits, LookupError, Metrics, PodDefaults, Reviewer, health_router, router, serve_health,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -80,8 +81,8 @@ async fn nothing_to_change_is_an_answer_without_a_patch() {
 
 #[tokio::test]
 async fn a_denial_carries_its_whole_text() {
-    let decide = core(|_, _| Err(Denial { problems: vec!["one".to_owned(), "two".to_owned()], rests_on_absence: false }));
-    let denial = Denial { problems: vec!["one".to_owned(), "two".to_owned()], rests_on_absence: false }.to_string();
+    let decide = core(|_, _| Err(Denial { problems: vec!["one".to_owned(), "two".to_owned()], more: 0, rests_on_absence: false }));
+    let denial = Denial { problems: vec!["one".to_owned(), "two".to_owned()], more: 0, rests_on_absence: false }.to_string();
     let answer = answered(app(decide), &review()).await;
     assert_eq!(
         answer.0,
@@ -265,6 +266,53 @@ async fn a_stopping_replica_refers_a_review_three_times_and_then_answers_it() {
     assert!(metrics.text().contains("keyvault_injector_reviews_total{outcome=\"stopping\"} 5\n"), "{}", metrics.text());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_review_that_takes_too_long_is_given_up_and_keeps_its_worker_until_it_ends() {
+    let (entered, entries) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let (entered, released) = (Mutex::new(entered), Mutex::new(released));
+    let decide = core(move |_, _| {
+        entered.lock().unwrap().send(()).unwrap();
+        let _ = released.lock().unwrap().recv();
+        Ok(nothing())
+    });
+    let app = app(decide);
+    let send = || tokio::spawn(refused(app.clone(), post(review().to_string())));
+    let (first, second) = (send(), send());
+    for _ in 0..2 {
+        while entries.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+    // No worker is left for the third one, and none comes free: the others go on.
+    let third = send();
+    tokio::task::yield_now().await;
+    tokio::time::advance(Duration::from_millis(4001)).await;
+    let overdue = "the review took longer than 4s: try again, and if that does not help, ask the operator for the webhook's log".to_owned();
+    let busy = "too many reviews are in flight: try again, or give the webhook more replicas".to_owned();
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), ((503, overdue.clone()), (503, overdue)));
+    tokio::time::advance(Duration::from_millis(4001)).await;
+    assert_eq!(third.await.unwrap(), (503, busy));
+    drop(release);
+    assert_eq!(answered(app, &review()).await.0["allowed"], true);
+}
+
+#[tokio::test]
+async fn health_is_served_whatever_reviews_and_their_runtime_do() {
+    let (_stop, stopping) = watch::channel(Stop::No);
+    let defaults = Arc::new(FixedDefaults::default());
+    let health = Health { stop: stopping, defaults, awaited: watch::Sender::new(None).subscribe(), metrics: Arc::default() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
+    let address = listener.local_addr().unwrap();
+    serve_health(listener, health_router(health)).unwrap();
+    // On the only thread of this runtime: nothing else runs on it meanwhile.
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    connection.write_all(b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nalive\n"), "{answer}");
+}
+
 #[tokio::test]
 async fn a_panic_costs_one_review_and_no_more() {
     let count = AtomicUsize::new(0);
@@ -311,7 +359,7 @@ fn with_client_id(id: Option<&str>) -> PodDefaults {
 fn wants_a_client_id() -> Box<Decide> {
     core(|_, defaults| match defaults.account.client_id {
         Some(_) => Ok(nothing()),
-        None => Err(Denial { problems: vec!["no client id".to_owned()], rests_on_absence: true }),
+        None => Err(Denial { problems: vec!["no client id".to_owned()], more: 0, rests_on_absence: true }),
     })
 }
 
@@ -327,7 +375,7 @@ async fn ask(decide: Box<Decide>, cached: Option<PodDefaults>, fresh: Result<Pod
 async fn what_is_cached_is_not_asked_for() {
     let (answer, asked) = ask(wants_a_client_id(), Some(with_client_id(Some("c"))), Err(LookupError::Timeout(Duration::ZERO))).await;
     assert_eq!((&answer.0["allowed"], asked.len()), (&json!(true), 0));
-    let flatly = core(|_, _| Err(Denial { problems: vec!["no".to_owned()], rests_on_absence: false }));
+    let flatly = core(|_, _| Err(Denial { problems: vec!["no".to_owned()], more: 0, rests_on_absence: false }));
     let (answer, asked) = ask(flatly, Some(with_client_id(None)), Ok(with_client_id(Some("c")))).await;
     assert_eq!((&answer.0["allowed"], asked.len()), (&json!(false), 0));
 }

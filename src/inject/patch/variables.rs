@@ -1,5 +1,7 @@
 //! The variables of a container: those that the kubelet reads stand first, so that `$(NAME)` of others works.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::{Operations, borrow, container_path};
@@ -14,21 +16,23 @@ pub(super) fn set(given: &Given<'_>, operations: &mut Operations) {
     let list = container_path(given.consumer.place, &["env"]);
     let at = |index: usize| [list.clone(), vec![index.to_string()]].concat();
     let wrapper = given.wrapper.as_ref().map(|wrapper| &wrapper.variable);
-    let mut left: Vec<&EnvVar<'_>> = there.unwrap_or_default().iter().collect();
+    let variables = there.unwrap_or_default();
 
-    let stands_first = left.len() >= given.variables.len() && given.variables.iter().zip(&left).all(|(wanted, there)| is_same(wanted, there));
+    let stands_first =
+        variables.len() >= given.variables.len() && given.variables.iter().zip(variables).all(|(wanted, there)| is_same(wanted, there));
     let first = if stands_first { given.variables.len() } else { 0 };
+    let names: HashSet<&str> = given.variables.iter().map(|wanted| wanted.name.as_str()).collect();
     let is_stale = |variable: &EnvVar<'_>| {
         // A variable that the pod's author set and lets us replace: the last one of a name would hold.
-        let replaced = given.variables.iter().any(|wanted| wanted.name == variable.name.as_str());
+        let replaced = names.contains(variable.name.as_str());
         let wrapper_of_old = variable.name.as_str() == EXEC_VARIABLE && !wrapper.is_some_and(|wanted| is_wrapper(wanted, variable));
         is_ours(variable) || replaced || wrapper_of_old
     };
-    for index in (first..left.len()).rev().filter(|index| is_stale(left[*index])).collect::<Vec<_>>() {
-        operations.remove(&borrow(&at(index)));
-        left.remove(index);
+    let (stale, left): (Vec<usize>, Vec<usize>) = (0..variables.len()).partition(|index| *index >= first && is_stale(&variables[*index]));
+    for index in stale.iter().rev() {
+        operations.remove(&borrow(&at(*index)));
     }
-    let missing = wrapper.filter(|_| !left.iter().any(|variable| variable.name.as_str() == EXEC_VARIABLE));
+    let missing = wrapper.filter(|_| !left.iter().any(|index| variables[*index].name.as_str() == EXEC_VARIABLE));
     let front: Vec<Value> = if stands_first { Vec::new() } else { given.variables.iter().map(FileVariable::value).collect() };
     if there.is_none() {
         let all: Vec<Value> = front.into_iter().chain(missing.cloned()).collect();
