@@ -190,7 +190,8 @@ impl Refusal {
             | Refusal::Slow(_)
             | Refusal::Broken
             | Refusal::Malformed(_)
-            | Refusal::Panicked => None,
+            | Refusal::Panicked
+            | Refusal::Overdue(_) => None,
         }
     }
 }
