@@ -12,11 +12,13 @@ use crate::quantity::Quantity;
 
 mod container;
 mod env;
+mod lazy;
 mod windows;
 
 pub use container::{Container, ContainerSecurity, Exec, VolumeMount};
 pub use env::{EnvVar, FileKey};
-pub use windows::{Affinity, Os};
+pub use lazy::Lazy;
+pub use windows::{Affinity, NodeLabels, Os};
 
 /// A text borrowed from the request wherever it holds no escape. (`Option<Cow>` would always copy.)
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -199,7 +201,7 @@ pub struct Spec<'a> {
     pub restart_policy: Option<Text<'a>>,
     /// Labels that its node must have.
     #[serde(borrow)]
-    pub node_selector: Option<std::collections::BTreeMap<Text<'a>, Text<'a>>>,
+    pub node_selector: Option<NodeLabels<'a>>,
     /// Labels that its node must have, in the longer form.
     #[serde(borrow)]
     pub affinity: Option<Affinity<'a>>,
@@ -265,7 +267,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserial
 #[derive(Debug, serde::Deserialize)]
 pub struct Named<'a> {
     /// The name.
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub name: Text<'a>,
 }
 
@@ -389,6 +391,24 @@ mod tests {
             pod(r#"{"metadata":{"annotations":{"a/b":"c","keyvault-injector.io/vau\u006ct":"v","kubernetes.io/config.mirror":"x"}},"spec":{}}"#);
         assert_eq!(pod.our_annotations().collect::<Vec<_>>(), [("vault", "v")]);
         assert!(pod.metadata.annotations.unwrap().mirror);
+    }
+
+    #[test]
+    fn programs_are_read_when_somebody_asks() {
+        let pod = pod(
+            r#"{"spec":{"containers":[{"name":"a","command":["\u002fapp"],"livenessProbe":{"exec":{"command":["x"]}}},{"name":"b","command":["/app"],"args":7}]}}"#,
+        );
+        let [a, b] = pod.spec.containers.as_slice() else { panic!("two containers") };
+        assert_eq!(a.command().unwrap()[0].as_str(), "/app");
+        assert_eq!(a.programs().iter().map(|program| program.path.join("/")).collect::<Vec<_>>(), ["command", "livenessProbe/exec/command"]);
+        assert_eq!((a.unreadable(), b.unreadable()), (None, Some("args")));
+        assert_eq!((a.programs_mention("/app"), b.programs_mention("/app"), b.programs_mention("x")), (true, true, false));
+    }
+
+    #[test]
+    fn more_containers_than_any_pod_has_are_not_kept() {
+        let text = format!(r#"{{"spec":{{"containers":[{}{{}}]}}}}"#, "{},".repeat(999));
+        assert_eq!(pod(&text).spec.containers.len(), MAX_CONTAINERS + 1);
     }
 
     #[test]

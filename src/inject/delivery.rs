@@ -10,7 +10,7 @@ use super::wrap::{expanded, unwrapped};
 use crate::annotations::Key;
 use crate::config::Config;
 use crate::excerpt::listed;
-use crate::pod::{Container, EnvVar, Text};
+use crate::pod::{Container, EnvVar, Lazy};
 use crate::texts::EnvDelivery;
 
 /// The webhook asks no registry, so it cannot see the entry point.
@@ -19,6 +19,7 @@ const ENTRY_POINT: &str = "write the image's entry point as command and args, wh
 /// Decides for one container. Where no way works there is a problem.
 pub(super) fn choose(consumer: &Consumer<'_>, variables: &[usize], settings: &Settings, config: &Config, findings: &mut Findings) -> Family {
     let container = consumer.container;
+    refuse_unreadable(container, findings);
     let family = family(container, variables, settings, config, findings);
     refuse_set_already(container, variables, settings, findings);
     if family == Family::Exec {
@@ -27,16 +28,23 @@ pub(super) fn choose(consumer: &Consumer<'_>, variables: &[usize], settings: &Se
     family
 }
 
-/// The command that the pod's author wrote, if there is one.
-pub(super) fn command<'c>(container: &'c Container<'_>) -> Option<&'c [Text<'c>]> {
-    container.command.as_deref().map(unwrapped).filter(|command| !command.is_empty())
+/// What is wrapped, or given variables, must be read whole before it is changed.
+pub(super) fn refuse_unreadable(container: &Container<'_>, findings: &mut Findings) {
+    if let Some(field) = container.unreadable() {
+        findings.problem(|| format!("container {}: its {field} is not what Kubernetes has there: correct it", container.name.as_str()));
+    }
+}
+
+/// Whether the pod's author wrote a command.
+pub(super) fn has_command(container: &Container<'_>) -> bool {
+    container.command().is_some_and(|command| !unwrapped(&command).is_empty())
 }
 
 fn family(container: &Container<'_>, variables: &[usize], settings: &Settings, config: &Config, findings: &mut Findings) -> Family {
     let name = container.name.as_str();
     let names = || listed(names(variables, settings));
     let key = Key::EnvDelivery.annotation();
-    let has_command = command(container).is_some();
+    let has_command = has_command(container);
     match (settings.env_delivery, has_command, config.features.env_files) {
         (EnvDelivery::Exec, true, _) => Family::Exec,
         (EnvDelivery::File, _, true) => Family::Environment,
@@ -85,7 +93,8 @@ pub(super) fn is_ours(variable: &EnvVar<'_>) -> bool {
 }
 
 fn refuse_set_already(container: &Container<'_>, variables: &[usize], settings: &Settings, findings: &mut Findings) {
-    let set: HashSet<&str> = container.env.iter().flatten().filter(|there| !is_ours(there)).map(|there| there.name.as_str()).collect();
+    let env = container.env.as_ref().and_then(Lazy::read).unwrap_or_default();
+    let set: HashSet<&str> = env.iter().filter(|there| !is_ours(there)).map(|there| there.name.as_str()).collect();
     for reference in variables.iter().map(|index| &settings.files[*index]).filter(|reference| !reference.overrides) {
         if let Some(name) = reference.variable().filter(|name| set.contains(name)) {
             findings.problem(|| {
@@ -98,10 +107,11 @@ fn refuse_set_already(container: &Container<'_>, variables: &[usize], settings: 
 
 /// The kubelet replaces `$(NAME)` before any program of ours runs, and does not know our variables.
 fn refuse_expansion(container: &Container<'_>, variables: &[usize], settings: &Settings, findings: &mut Findings) {
-    let commands = container.programs().filter(|program| program.is_expanded).flat_map(|program| unwrapped(program.command));
+    let (programs, args, env) = (container.programs(), container.args.as_ref().and_then(Lazy::read), container.env.as_ref().and_then(Lazy::read));
+    let commands = programs.iter().filter(|program| program.is_expanded).flat_map(|program| unwrapped(&program.command));
     let of_commands = commands.map(|text| ("a command", text));
-    let of_arguments = container.args.iter().flatten().map(|text| ("its args", text));
-    let of_variables = container.env.iter().flatten().filter_map(|variable| Some(("its env", variable.value.as_ref()?)));
+    let of_arguments = args.iter().flatten().map(|text| ("its args", text));
+    let of_variables = env.iter().flatten().filter_map(|variable| Some(("its env", variable.value.as_ref()?)));
     let mut uses: HashMap<&str, Option<&str>> = names(variables, settings).map(|name| (name, None)).collect();
     for (place, text) in of_commands.chain(of_arguments).chain(of_variables) {
         for name in expanded(text.as_str()) {

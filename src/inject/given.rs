@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::consumers::{Consumer, Family, containers};
-use super::delivery::command;
+use super::delivery::{has_command, refuse_unreadable};
 use super::findings::Findings;
 use super::mounts;
 use super::reserved::PROGRAM_VOLUME;
@@ -67,7 +67,8 @@ fn of<'p>(pod: &'p PodView<'p>, consumer: Consumer<'p>, settings: &Settings, vie
     let its: Vec<&View<'_>> = views.views.iter().filter(has).collect();
     let reaction = settings.on_change.filter(|_| !its.is_empty() && consumer.runs_on()).and_then(|action| {
         let policy = restart_policy(pod, &consumer, action, findings)?;
-        if command(consumer.container).is_none() {
+        refuse_unreadable(consumer.container, findings);
+        if !has_command(consumer.container) {
             findings.problem(format!(
                 "container {}: {} needs a command that can be wrapped: write the image's entry point as its command, or name other containers in {}",
                 consumer.container.name.as_str(),

@@ -9,7 +9,7 @@ use super::reserved::{POD_VOLUME, PRINCIPAL_VOLUME, PROGRAM_VOLUME, TEMPLATES_VO
 use crate::annotations::Key;
 use crate::config::AgentConfig;
 use crate::plan::PLAN_VARIABLE;
-use crate::pod::{Container, EnvVar, PodView, Raw, VolumeMount};
+use crate::pod::{Container, EnvVar, Lazy, PodView, Raw, VolumeMount};
 
 /// Everything of ours in a pod as it came in.
 #[derive(Debug, Default)]
@@ -71,7 +71,8 @@ pub(super) fn find(pod: &PodView<'_>, agent: &AgentConfig, findings: &mut Findin
 
 /// The kubelet reads `fileKeyRef` from a volume that the container need not mount.
 fn foreign_variables(container: &Container<'_>, findings: &mut Findings) {
-    for name in container.env.iter().flatten().filter_map(EnvVar::volume).filter(|name| is_our_volume(name)) {
+    let variables = container.env.as_ref().filter(|env| env.mentions("fileKeyRef")).and_then(Lazy::read).unwrap_or_default();
+    for name in variables.iter().filter_map(EnvVar::volume).filter(|name| is_our_volume(name)) {
         findings.problem(format!(
             "container {} takes a variable from volume {name}, which belongs to keyvault-injector: remove the variable's fileKeyRef",
             container.name.as_str()

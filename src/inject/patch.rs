@@ -10,7 +10,7 @@ use super::consumers::{Consumer, Place};
 use super::given::Given;
 use super::merge::{Admission, settled};
 use super::ours::{OurMount, Ours};
-use super::wrap::{unwrapped, wrapped};
+use super::wrap::{WRAPPER, unwrapped, wrapped};
 use crate::annotations::Key;
 use crate::pod::{POD_IDENTITY_LABEL, PodView, Text};
 use crate::texts::BindingName;
@@ -153,11 +153,15 @@ fn agents(pod: &PodView<'_>, ours: &Ours, Wanted { agents: wanted, admission, ..
 
 /// Puts the wrapper before the commands of a container, or takes an earlier one away.
 fn commands(given: &Given<'_>, operations: &mut Operations) {
-    for program in given.consumer.container.programs() {
+    let container = given.consumer.container;
+    if given.wrapper.is_none() && !container.programs_mention(WRAPPER) {
+        return;
+    }
+    for program in container.programs() {
         let is_own = program.path == ["command"];
         let wanted = match &given.wrapper {
-            Some(wrapper) => wrapped(program.command, wrapper.supervises && is_own),
-            None => json!(unwrapped(program.command).iter().map(Text::as_str).collect::<Vec<_>>()),
+            Some(wrapper) => wrapped(&program.command, wrapper.supervises && is_own),
+            None => json!(unwrapped(&program.command).iter().map(Text::as_str).collect::<Vec<_>>()),
         };
         let there = program.command.iter().map(Text::as_str);
         if !wanted.as_array().is_some_and(|wanted| wanted.iter().map(Value::as_str).eq(there.map(Some))) {

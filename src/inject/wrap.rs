@@ -11,6 +11,8 @@ pub(super) const PROGRAM_DIRECTORY: &str = "/keyvault-injector/bin";
 /// Where it finds the values of its variables.
 pub(super) const ENVIRONMENT_DIRECTORY: &str = "/keyvault-injector/env";
 
+/// A word of every command that is wrapped.
+pub(super) const WRAPPER: &str = "keyvault-agent";
 const PROGRAM: &str = "/keyvault-injector/bin/keyvault-agent";
 /// Asks the wrapper to stay as the program's parent.
 const SUPERVISE: &str = "--supervise";

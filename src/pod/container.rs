@@ -1,5 +1,6 @@
 //! Containers, as far as they are read.
 
+use super::lazy::Lazy;
 use super::{EnvVar, Raw, ResourceView, Text};
 
 /// A container or init container.
@@ -18,13 +19,13 @@ pub struct Container<'a> {
     pub resources: Option<ResourceView>,
     /// Its variables.
     #[serde(borrow)]
-    pub env: Option<Vec<EnvVar<'a>>>,
+    pub env: Option<Lazy<'a, Vec<EnvVar<'a>>>>,
     /// What it starts; `None` is the image's entry point.
     #[serde(borrow)]
-    pub command: Option<Vec<Text<'a>>>,
+    command: Option<Lazy<'a, Vec<Text<'a>>>>,
     /// What its command is given.
     #[serde(borrow)]
-    pub args: Option<Vec<Text<'a>>>,
+    pub args: Option<Lazy<'a, Vec<Text<'a>>>>,
     /// Its own, where it differs from the pod's; an init container with `Always` is a native sidecar.
     #[serde(borrow)]
     pub restart_policy: Option<Text<'a>>,
@@ -33,16 +34,16 @@ pub struct Container<'a> {
     pub termination_message_path: Option<Text<'a>>,
     /// What is run in it to see whether it lives.
     #[serde(borrow)]
-    liveness_probe: Option<Handler<'a>>,
+    liveness_probe: Option<Lazy<'a, Handler<'a>>>,
     /// What is run in it to see whether it serves.
     #[serde(borrow)]
-    readiness_probe: Option<Handler<'a>>,
+    readiness_probe: Option<Lazy<'a, Handler<'a>>>,
     /// What is run in it to see whether it has started.
     #[serde(borrow)]
-    startup_probe: Option<Handler<'a>>,
+    startup_probe: Option<Lazy<'a, Handler<'a>>>,
     /// What is run in it when it starts and before it ends.
     #[serde(borrow)]
-    lifecycle: Option<Lifecycle<'a>>,
+    lifecycle: Option<Lazy<'a, Lifecycle<'a>>>,
     /// `None` where there is no list to add to.
     #[serde(borrow)]
     pub volume_mounts: Option<Vec<Raw<'a, VolumeMount<'a>>>>,
@@ -61,10 +62,10 @@ pub struct ContainerSecurity {
 #[serde(rename_all = "camelCase")]
 pub struct VolumeMount<'a> {
     /// The volume.
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub name: Text<'a>,
     /// Where it appears.
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub mount_path: Text<'a>,
     /// Whether it cannot be written.
     pub read_only: Option<bool>,
@@ -101,35 +102,65 @@ struct Lifecycle<'a> {
 }
 
 /// A program that a container runs: its own, or that of a probe or hook.
-#[derive(Clone, Copy, Debug)]
-pub struct Exec<'c> {
+#[derive(Clone, Debug)]
+pub struct Exec<'a> {
     /// Where its command stands below the container.
     pub path: &'static [&'static str],
     /// Whether the kubelet replaces `$(NAME)` in it.
     pub is_expanded: bool,
     /// The command.
-    pub command: &'c [Text<'c>],
+    pub command: Vec<Text<'a>>,
 }
 
 impl<'a> Container<'a> {
+    /// The container's own command; `None` is the image's entry point.
+    #[must_use]
+    pub fn command(&self) -> Option<Vec<Text<'a>>> {
+        self.command.as_ref()?.read()
+    }
+
     /// The container's own command first, then those of its probes and hooks; empty commands are left out.
-    pub fn programs<'c>(&'c self) -> impl Iterator<Item = Exec<'c>>
-    where
-        'a: 'c,
-    {
-        let lifecycle = self.lifecycle.as_ref();
-        let handlers: [(&'static [&'static str], bool, Option<&'c Handler<'a>>); 5] = [
-            (&["livenessProbe", "exec", "command"], true, self.liveness_probe.as_ref()),
-            (&["readinessProbe", "exec", "command"], true, self.readiness_probe.as_ref()),
-            (&["startupProbe", "exec", "command"], true, self.startup_probe.as_ref()),
-            (&["lifecycle", "postStart", "exec", "command"], false, lifecycle.and_then(|lifecycle| lifecycle.post_start.as_ref())),
-            (&["lifecycle", "preStop", "exec", "command"], false, lifecycle.and_then(|lifecycle| lifecycle.pre_stop.as_ref())),
+    #[must_use]
+    pub fn programs(&self) -> Vec<Exec<'a>> {
+        let lifecycle = self.lifecycle.as_ref().and_then(Lazy::read);
+        let (post_start, pre_stop) = lifecycle.map(|lifecycle| (lifecycle.post_start, lifecycle.pre_stop)).unwrap_or_default();
+        let probe = |probe: &Option<Lazy<'a, Handler<'a>>>| probe.as_ref()?.read();
+        let command = |handler: Option<Handler<'a>>| handler?.exec?.command;
+        let all: [(&'static [&'static str], bool, Option<Vec<Text<'a>>>); 6] = [
+            (&["command"], true, self.command()),
+            (&["livenessProbe", "exec", "command"], true, command(probe(&self.liveness_probe))),
+            (&["readinessProbe", "exec", "command"], true, command(probe(&self.readiness_probe))),
+            (&["startupProbe", "exec", "command"], true, command(probe(&self.startup_probe))),
+            (&["lifecycle", "postStart", "exec", "command"], false, command(post_start)),
+            (&["lifecycle", "preStop", "exec", "command"], false, command(pre_stop)),
         ];
-        let own = self.command.as_deref().map(|command| Exec { path: &["command"], is_expanded: true, command });
-        let of_handler = |(path, is_expanded, handler): (&'static [&'static str], bool, Option<&'c Handler<'a>>)| {
-            let command = handler?.exec.as_ref()?.command.as_deref()?;
-            Some(Exec { path, is_expanded, command })
-        };
-        own.into_iter().chain(handlers.into_iter().filter_map(of_handler)).filter(|exec| !exec.command.is_empty())
+        let present = all.into_iter().filter_map(|(path, is_expanded, command)| Some(Exec { path, is_expanded, command: command? }));
+        present.filter(|exec| !exec.command.is_empty()).collect()
+    }
+
+    /// Whether one of these programs may hold a word. Never no where it does.
+    #[must_use]
+    pub fn programs_mention(&self, word: &str) -> bool {
+        let probes = [&self.liveness_probe, &self.readiness_probe, &self.startup_probe];
+        self.command.as_ref().is_some_and(|command| command.mentions(word))
+            || probes.into_iter().flatten().any(|probe| probe.mentions(word))
+            || self.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.mentions(word))
+    }
+
+    /// A field of those that are read late that is not what Kubernetes has there.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&'static str> {
+        let is_bad = |probe: &Option<Lazy<'a, Handler<'a>>>| probe.as_ref().is_some_and(|probe| probe.read().is_none());
+        let is_bad_list = |list: &Option<Lazy<'a, Vec<Text<'a>>>>| list.as_ref().is_some_and(|list| list.read().is_none());
+        let fields = [
+            ("env", self.env.as_ref().is_some_and(|env| env.read().is_none())),
+            ("command", is_bad_list(&self.command)),
+            ("args", is_bad_list(&self.args)),
+            ("livenessProbe", is_bad(&self.liveness_probe)),
+            ("readinessProbe", is_bad(&self.readiness_probe)),
+            ("startupProbe", is_bad(&self.startup_probe)),
+            ("lifecycle", self.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.read().is_none())),
+        ];
+        fields.into_iter().find(|(_, is_bad)| *is_bad).map(|(field, _)| field)
     }
 }

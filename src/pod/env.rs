@@ -7,14 +7,14 @@ use super::Text;
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar<'a> {
     /// Its name.
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub name: Text<'a>,
     /// Its value, in which `$(NAME)` stands for variables before it.
     #[serde(borrow)]
     pub value: Option<Text<'a>>,
-    /// Where its value comes from instead.
+    /// Where its value comes from instead: rare, so it takes no room in the others.
     #[serde(borrow)]
-    value_from: Option<EnvSource<'a>>,
+    value_from: Option<Box<EnvSource<'a>>>,
 }
 
 /// `valueFrom`

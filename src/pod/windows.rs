@@ -10,6 +10,15 @@ pub struct Os<'a> {
     pub name: Text<'a>,
 }
 
+/// `spec.nodeSelector`, as far as it can demand Windows.
+#[derive(Debug, serde::Deserialize)]
+pub struct NodeLabels<'a> {
+    #[serde(borrow, rename = "kubernetes.io/os")]
+    os: Option<Text<'a>>,
+    #[serde(borrow, rename = "beta.kubernetes.io/os")]
+    beta_os: Option<Text<'a>>,
+}
+
 /// `spec.affinity`, as far as it can demand Windows.
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,7 +74,8 @@ impl PodView<'_> {
     #[must_use]
     pub fn is_windows(&self) -> bool {
         let spec = &self.spec;
-        let selected = spec.node_selector.iter().flatten().any(|(key, value)| is_os_label(key.as_str()) && value.as_str() == "windows");
+        let mut labels = spec.node_selector.iter().flat_map(|labels| [&labels.os, &labels.beta_os]).flatten();
+        let selected = labels.any(|os| os.as_str() == "windows");
         selected || spec.os.as_ref().is_some_and(|os| os.name.as_str() == "windows") || spec.affinity.as_ref().is_some_and(demands_windows)
     }
 }

@@ -56,9 +56,11 @@ impl<'a> Request<'a> {
         if body.trim_ascii().is_empty() {
             return Err(Malformed::Empty);
         }
-        match serde_json::from_slice::<ReviewJson<'a, PodView<'a>>>(body) {
+        // Checked once as a whole, and not again for each of its texts.
+        let body = std::str::from_utf8(body).map_err(|error| Malformed::Json(format!("it is not UTF-8 (byte {})", error.valid_up_to() + 1)))?;
+        match serde_json::from_str::<ReviewJson<'a, PodView<'a>>>(body) {
             Ok(review) => review.request(|pod| pod.map_or_else(|| Subject::Unreadable("it is absent".to_owned()), |pod| Subject::Pod(Box::new(pod)))),
-            Err(error) => match serde_json::from_slice::<ReviewJson<'a, IgnoredAny>>(body) {
+            Err(error) => match serde_json::from_str::<ReviewJson<'a, IgnoredAny>>(body) {
                 Ok(review) => review.request(|_| Subject::Unreadable(place(&error))),
                 Err(error) => Err(Malformed::Json(place(&error))),
             },

@@ -8,15 +8,23 @@ use super::{Operations, borrow, container_path};
 use crate::inject::delivery::is_ours;
 use crate::inject::given::{FileVariable, Given};
 use crate::plan::EXEC_VARIABLE;
-use crate::pod::EnvVar;
+use crate::pod::{EnvVar, Lazy};
+
+/// What the names of our volumes begin with.
+const OURS: &str = "keyvault-";
 
 /// Brings the list to what it should be.
 pub(super) fn set(given: &Given<'_>, operations: &mut Operations) {
-    let there = given.consumer.container.env.as_deref();
+    let env = given.consumer.container.env.as_ref();
+    let is_given = !given.variables.is_empty() || given.wrapper.is_some();
+    if !is_given && !env.is_some_and(|env| env.mentions(OURS) || env.mentions(EXEC_VARIABLE)) {
+        return;
+    }
+    let there = env.and_then(Lazy::read);
     let list = container_path(given.consumer.place, &["env"]);
     let at = |index: usize| [list.clone(), vec![index.to_string()]].concat();
     let wrapper = given.wrapper.as_ref().map(|wrapper| &wrapper.variable);
-    let variables = there.unwrap_or_default();
+    let variables = there.as_deref().unwrap_or_default();
 
     let stands_first =
         variables.len() >= given.variables.len() && given.variables.iter().zip(variables).all(|(wanted, there)| is_same(wanted, there));
