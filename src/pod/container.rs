@@ -126,16 +126,18 @@ impl<'a> Container<'a> {
         let (post_start, pre_stop) = lifecycle.map(|lifecycle| (lifecycle.post_start, lifecycle.pre_stop)).unwrap_or_default();
         let probe = |probe: &Option<Lazy<'a, Handler<'a>>>| probe.as_ref()?.read();
         let command = |handler: Option<Handler<'a>>| handler?.exec?.command;
-        let all: [(&'static [&'static str], bool, Option<Vec<Text<'a>>>); 6] = [
-            (&["command"], true, self.command()),
-            (&["livenessProbe", "exec", "command"], true, command(probe(&self.liveness_probe))),
-            (&["readinessProbe", "exec", "command"], true, command(probe(&self.readiness_probe))),
-            (&["startupProbe", "exec", "command"], true, command(probe(&self.startup_probe))),
-            (&["lifecycle", "postStart", "exec", "command"], false, command(post_start)),
-            (&["lifecycle", "preStop", "exec", "command"], false, command(pre_stop)),
+        let exec = |path: &'static [&'static str], is_expanded, command: Option<Vec<Text<'a>>>| {
+            command.filter(|command| !command.is_empty()).map(|command| Exec { path, is_expanded, command })
+        };
+        let all = [
+            exec(&["command"], true, self.command()),
+            exec(&["livenessProbe", "exec", "command"], true, command(probe(&self.liveness_probe))),
+            exec(&["readinessProbe", "exec", "command"], true, command(probe(&self.readiness_probe))),
+            exec(&["startupProbe", "exec", "command"], true, command(probe(&self.startup_probe))),
+            exec(&["lifecycle", "postStart", "exec", "command"], false, command(post_start)),
+            exec(&["lifecycle", "preStop", "exec", "command"], false, command(pre_stop)),
         ];
-        let present = all.into_iter().filter_map(|(path, is_expanded, command)| Some(Exec { path, is_expanded, command: command? }));
-        present.filter(|exec| !exec.command.is_empty()).collect()
+        all.into_iter().flatten().collect()
     }
 
     /// Whether one of these programs may hold a word. Never no where it does.

@@ -148,7 +148,7 @@ impl<'a, O> ReviewJson<'a, O> {
                 Subject::Pod(pod) if too_long(namespace.as_str(), &pod) => {
                     Subject::Unreadable(format!("the names of its namespace and its ServiceAccount have at most {LONGEST_NAME} characters"))
                 }
-                subject => subject,
+                subject @ (Subject::Pod(_) | Subject::NotOurs | Subject::Unreadable(_)) => subject,
             },
         };
         Ok(Request { uid: request.uid, namespace, dry_run: request.dry_run.unwrap_or(false), subject })
