@@ -129,7 +129,7 @@ proptest! {
                     (second, fresh) = (as_stored(&second), as_stored(&fresh));
                 }
                 let (second, fresh) = (normal(second), normal(fresh));
-                prop_assert!(second == fresh, "{}", similar::TextDiff::from_lines(&format!("{fresh:#}"), &format!("{second:#}")).unified_diff());
+                prop_assert!(second == fresh, "{}", similar::TextDiff::from_lines(format!("{fresh:#}"), format!("{second:#}")).unified_diff());
             }
             (second, fresh) => return Err(TestCaseError::fail(format!("the second pass ends in {second:#?}, a fresh injection in {fresh:#?}"))),
         }
