@@ -1,7 +1,5 @@
 //! The table of annotations: every key under our prefix, what it is for, and where it may stand.
 
-use std::fmt;
-
 use crate::excerpt::excerpt;
 use crate::yaml_fields::nearest;
 
@@ -168,24 +166,25 @@ impl Key {
     }
 }
 
-/// A key under our prefix that means nothing. `Display` says so, with the nearest known one.
+/// A key under our prefix that means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownKey<'a>(pub &'a str);
-
-impl fmt::Display for UnknownKey<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known: Vec<&str> = TABLE.iter().filter(|(.., role)| *role != Role::Output).map(|(_, known, _)| *known).collect();
-        write!(f, "annotation {PREFIX}{} is unknown; ", excerpt(self.0, UnknownKey::QUOTED))?;
-        match nearest(self.0, &known) {
-            Some(near) => write!(f, "did you mean {PREFIX}{near}?"),
-            None => write!(f, "known are {}", known.join(", ")),
-        }
-    }
-}
 
 impl UnknownKey<'_> {
     /// Kubernetes allows 63 characters after the slash.
     const QUOTED: usize = 80;
+
+    /// Says that it is unknown, and names the nearest known key. If none is near, the first sentence of an object lists all: `listed` remembers that.
+    #[must_use]
+    pub fn sentence(self, listed: &mut bool) -> String {
+        let known: Vec<&str> = TABLE.iter().filter(|(.., role)| *role != Role::Output).map(|(_, known, _)| *known).collect();
+        let unknown = format!("annotation {PREFIX}{} is unknown", excerpt(self.0, UnknownKey::QUOTED));
+        match nearest(self.0, &known) {
+            Some(near) => format!("{unknown}; did you mean {PREFIX}{near}?"),
+            None if std::mem::replace(listed, true) => unknown,
+            None => format!("{unknown}; known are {}", known.join(", ")),
+        }
+    }
 }
 
 /// Our annotations of one object: at most one text for each key.
@@ -239,11 +238,13 @@ mod tests {
 
     #[test]
     fn an_unknown_key_names_the_nearest_known_one() {
-        let (annotations, unknown) = Annotations::read([("secret", "x"), ("vault", "v"), ("banana", "y")].into_iter());
-        let problems: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        let (annotations, unknown) = Annotations::read([("secret", "x"), ("vault", "v"), ("banana", "y"), ("cherry", "z")].into_iter());
+        let mut listed = false;
+        let problems: Vec<String> = unknown.into_iter().map(|key| key.sentence(&mut listed)).collect();
         assert_eq!(annotations.get(Key::Vault), Some("v"));
         assert_eq!(annotations.keys().collect::<Vec<_>>(), [Key::Vault]);
         assert_eq!(problems[0], "annotation keyvault-injector.io/secret is unknown; did you mean keyvault-injector.io/secrets?");
         assert!(problems[1].starts_with("annotation keyvault-injector.io/banana is unknown; known are vault, secrets, "));
+        assert_eq!(problems[2..], ["annotation keyvault-injector.io/cherry is unknown"], "the list stands once");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 
 use crate::config::{Config, ConfigError, MAX_CA_BYTES};
 
@@ -76,10 +76,17 @@ fn certificates(text: &str) -> Result<usize, String> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in CertificateDer::pem_slice_iter(text.as_bytes()).enumerate() {
         let number = index + 1;
-        let certificate = certificate.map_err(|error| format!("certificate {number} is not PEM: {error}"))?;
+        let certificate = certificate.map_err(|error| unreadable(number, &error))?;
         roots.add(certificate).map_err(|error| format!("certificate {number} is none that can be trusted: {error}"))?;
     }
     Ok(roots.len())
+}
+
+fn unreadable(number: usize, error: &pem::Error) -> String {
+    if matches!(error, pem::Error::MissingSectionEnd { .. }) {
+        return format!("certificate {number} is cut off: its END line is missing");
+    }
+    format!("certificate {number} is not PEM: {error}")
 }
 
 #[cfg(test)]
@@ -117,7 +124,7 @@ mod tests {
         for (content, reason) in [
             ("nothing".to_owned(), "no PEM certificate is in it"),
             ("x".repeat(32 * 1024 + 1), "32769 bytes are more than the 32768 that fit in a plan"),
-            (format!("{one}{}", &one[..half]), "certificate 2 is not PEM: section end \"-----END CERTIFICATE-----\" missing"),
+            (format!("{one}{}", &one[..half]), "certificate 2 is cut off: its END line is missing"),
             (one.replacen("\nM", "\n?", 1), "certificate 1 is not PEM: base64 decode error: InvalidCharacter(63)"),
             (
                 "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),

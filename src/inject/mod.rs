@@ -142,8 +142,9 @@ pub fn inject(pod: &PodView<'_>, namespace: &NamespaceDefaults, account: &Servic
         return Ok(untouched(Outcome::OptedOut, Vec::new()));
     }
     let mut findings = Findings::default();
+    let mut listed = false;
     for key in unknown {
-        findings.problem(|| key.to_string());
+        findings.problem(|| key.sentence(&mut listed));
     }
     if let Some(other) = annotations.get(Key::Inject).filter(|text| *text != "true") {
         findings.problem(format!("annotation {}: {other:?} is neither \"true\" nor \"false\"", Key::Inject.annotation()));

@@ -72,8 +72,9 @@ impl<'a> Sources<'a> {
     pub(super) fn namespace_problems(&self, config: &Config) -> Vec<String> {
         let mut problems = Sentences::default();
         let name = self.namespace_name;
+        let mut listed = false;
         for unknown in &self.namespace_unknown {
-            problems.add(|| format!("Namespace {name}: {unknown}"));
+            problems.add(|| format!("Namespace {name}: {}", unknown.sentence(&mut listed)));
         }
         for key in self.namespace.keys() {
             let text = self.namespace.get(key).unwrap_or_default();
