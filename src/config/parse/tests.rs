@@ -181,7 +181,7 @@ fn a_mirror_is_a_registry_and_perhaps_a_path() {
     );
     for bad in ["", "mirror", "https://mirror.example", "mirror.example/a:1", "mirror.example/a@sha256:b", "mirror.example//a", "mirror.example/A"] {
         let expected = format!(
-            "config.yaml:1:24: agent.imageMirrors.0: {bad:?} is not the prefix of a mirror: a registry and perhaps a path, such as mirror.example:5000/proxy: no https://, tag or digest"
+            "config.yaml:1:24: agent.imageMirrors[0]: {bad:?} is not the prefix of a mirror: a registry and perhaps a path, such as mirror.example:5000/proxy: no https://, tag or digest"
         );
         assert_eq!(mirrors(&format!("{bad:?}")).map_err(|error| error.to_string()), Err(expected));
     }
