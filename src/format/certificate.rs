@@ -313,7 +313,7 @@ fn remarks(chain: &[X509], strays: &[X509]) -> Vec<Remark> {
         remarks.push(Remark { is_warning, text });
     }
     for stray in strays.iter().filter(|stray| !stray.is_root()) {
-        // Whoever needs a cross-signed twin finds its key in the chain.
+        // A cross-signed twin is no loss: the chain has the same key under another issuer.
         let is_warning = !chain.iter().any(|certificate| certificate.is_twin_of(stray));
         remarks.push(Remark { is_warning, text: format!("the certificate {} is not part of the chain and is left out", stray.subject()) });
     }

@@ -53,7 +53,7 @@ impl Retry {
             let (what, outlook) = (failure.what.clone(), failure.outlook);
             let wait = self.next(failure, Instant::now())?;
             let line = format!("{subject}: {what}; next try in {} ms", wait.as_millis());
-            // Whoever pauses all requests to a vault says so once.
+            // The gate that pauses a whole vault logs that once.
             if matches!(outlook, Outlook::Paused(_)) {
                 tracing::debug!("{line}")
             } else {

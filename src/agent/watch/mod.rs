@@ -71,8 +71,8 @@ struct Watch<'p, N> {
     files: Files<'p>,
     schedule: Schedule,
     status: Arc<Mutex<Status>>,
-    /// The problems of the last refresh, which the log has already.
-    told: Vec<String>,
+    /// The problems of the last refresh, which are in the log already.
+    logged: Vec<String>,
 }
 
 impl<'p, N: Network> Watch<'p, N> {
@@ -95,7 +95,7 @@ impl<'p, N: Network> Watch<'p, N> {
             },
         };
         let files = Files::new(job.plan, job.digest, values, made);
-        let watch = Watch { schedule: Schedule::new(job.refresh.every.get()), job, client, files, status, told: Vec::new() };
+        let watch = Watch { schedule: Schedule::new(job.refresh.every.get()), job, client, files, status, logged: Vec::new() };
         watch.status().ready = true;
         watch.status().last_success = Some(since);
         Ok(watch)
@@ -134,7 +134,7 @@ impl<'p, N: Network> Watch<'p, N> {
         let (now, random) = ((self.job.now)(), (self.job.random)());
         let Some(first) = problems.first() else {
             self.status().succeeded(now);
-            if std::mem::take(&mut self.told).is_empty() {
+            if std::mem::take(&mut self.logged).is_empty() {
                 tracing::debug!("refreshed")
             } else {
                 tracing::info!("refreshed again")
@@ -150,12 +150,12 @@ impl<'p, N: Network> Watch<'p, N> {
         let what = if wrote { "partly refreshed, the other files stay" } else { "not refreshed, the last good files stay" };
         let text = format!("{what}: {line}{more}; next try in {} s", wait.as_secs());
         // One line for each change, not for each try.
-        if lines == self.told {
+        if lines == self.logged {
             tracing::debug!("{text}")
         } else {
             tracing::error!("{text}")
         }
-        self.told = lines;
+        self.logged = lines;
         wait
     }
 

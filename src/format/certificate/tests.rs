@@ -178,7 +178,7 @@ fn a_chain_with_a_cross_signed_intermediate_reaches_the_root_that_is_stored() {
         assert_eq!(part(&stored, CertificatePart::Ca).as_ref(), Some(&root_pem));
         assert_eq!(remarks(&stored), [(false, "the certificate CN=Intermediate is not part of the chain and is left out".to_owned())]);
     }
-    // Whoever stored both roots trusts both; the chain is one.
+    // With both roots stored, both are trusted; the chain is one of the two.
     let both = read(&[&leaf_key, &leaf, &cross, &own, &elsewhere_pem, &root_pem].map(String::as_str).concat()).unwrap();
     assert_eq!(part(&both, CertificatePart::Chain).unwrap(), [leaf.as_str(), &cross, &elsewhere_pem].concat());
     assert_eq!(part(&both, CertificatePart::Ca).unwrap(), [elsewhere_pem.as_str(), &root_pem].concat());
