@@ -162,11 +162,12 @@ async fn a_peer_with_many_connections_loses_its_own_and_none_that_is_busy() {
 
 // === client certificates ===
 
-/// A client's certificate, and the CA that signed it.
-fn client_identity() -> Signed {
+/// A client's certificate, and the CA of this name that signed it.
+fn client_identity(ca_name: &str) -> Signed {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(rcgen::DnType::CommonName, ca_name);
     let key = rcgen::KeyPair::generate().unwrap();
     let mut leaf = rcgen::CertificateParams::new(["kube-apiserver".to_owned()]).unwrap();
     leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
@@ -178,7 +179,7 @@ fn client_identity() -> Signed {
 async fn with_a_client_ca_only_clients_with_its_certificate_are_answered() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("client-ca.crt");
-    let (first, second) = (client_identity(), client_identity());
+    let (first, second) = (client_identity("first"), client_identity("second"));
     write(&file, &first.ca);
     let clients = Clients::load(&file).unwrap();
     let server = start_asking(allowing(), quick(), Some(clients.clone())).await;
@@ -226,7 +227,7 @@ fn a_client_ca_that_cannot_be_used_is_named_with_the_reason() {
     write(&file, "");
     let wanted = "it must hold the PEM certificates of the CAs that sign the API server's client certificate";
     assert_eq!(reason(), format!("/ca.crt: it holds no certificate: {wanted}"));
-    write(&file, &client_identity().key);
+    write(&file, &client_identity("first").key);
     assert_eq!(reason(), format!("/ca.crt: it holds no certificate: {wanted}"));
     write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     assert!(reason().starts_with("/ca.crt: ") && reason().ends_with(wanted), "{}", reason());

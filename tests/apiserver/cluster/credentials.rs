@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
 use super::process::Folder;
 
@@ -47,6 +47,7 @@ fn write_client(folder: &Folder) {
     let path = |name: &str| folder.path().join(name);
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(DnType::CommonName, "webhook clients");
     let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     put(CLIENT_CA, &ca.self_signed(&ca_key).unwrap().pem());
     let mut leaf = CertificateParams::new(vec!["kube-apiserver".to_owned()]).unwrap();
