@@ -56,7 +56,7 @@ fn every_problem_comes_with_file_line_path_and_reason() {
         "config.yaml:1:8: cloud: \"AzurePublic\" is not a cloud: write AzurePublicCloud, AzureChinaCloud, AzureUSGovernment, or a map of its addresses\n\
          config.yaml:3:22: features.envFiles: \"true\" is not a switch: on or off\n\
          config.yaml:5:13: defaults.identity: \"msi\" is not an identity: workload-identity, managed-identity, pod-identity or service-principal\n\
-         config.yaml:6:14: defaults.mountPath: \"/etc/x\" is not a mount path: neither / nor in or above /etc, /usr, /bin, /lib, /dev, /proc, /sys or /var/run/secrets\n\
+         config.yaml:6:14: defaults.mountPath: \"/etc/x\" is not a mount path: neither / nor in or above /etc, /usr, /bin, /sbin, /lib, /lib32, /lib64, /libx32, /dev, /proc, /sys, /run/secrets, /var/run/secrets or /keyvault-injector\n\
          config.yaml:7:13: defaults.deadline: \"2h\" is not a deadline: from 1s to 1h\n\
          config.yaml:8:12: defaults.refresh: \"5s\" is not a refresh interval: off, or a duration of at least 30s such as 5m\n\
          config.yaml:9:18: server.listen: \"here\" is not an address to listen on: an IP address and a port, such as 0.0.0.0:8443\n\
