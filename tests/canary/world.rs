@@ -210,17 +210,27 @@ impl World {
 }
 
 impl Server {
-    /// Starts a program; its ready line is the first, on standard error or standard output.
+    /// Starts a program; its ready line is on standard error, or the first on standard output.
     fn start(command: &mut Command, ready_on_stderr: bool) -> (Server, Value) {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut stdout, mut stderr) = (BufReader::new(child.stdout.take().unwrap()), BufReader::new(child.stderr.take().unwrap()));
         let (ready, when_ready) = mpsc::channel();
         let log = std::thread::spawn(move || {
-            let mut first = String::new();
-            if ready_on_stderr { stderr.read_line(&mut first) } else { stdout.read_line(&mut first) }.unwrap();
-            ready.send(first.clone()).unwrap();
-            stderr.read_to_string(&mut first).unwrap();
-            first
+            let (mut log, mut line) = (String::new(), String::new());
+            if ready_on_stderr {
+                // Others may come before it.
+                while !line.contains("\"https\"") {
+                    line.clear();
+                    assert!(stderr.read_line(&mut line).unwrap() > 0, "the program ends: {log}");
+                    log.push_str(&line);
+                }
+            } else {
+                stdout.read_line(&mut line).unwrap();
+                log.push_str(&line);
+            }
+            ready.send(line).unwrap();
+            stderr.read_to_string(&mut log).unwrap();
+            log
         });
         let server = Server { child, log: Some(log) };
         let line = when_ready.recv_timeout(PATIENCE).expect("the program says that it serves");
