@@ -267,7 +267,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserial
 #[derive(Debug, serde::Deserialize)]
 pub struct Named<'a> {
     /// The name.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub name: Text<'a>,
 }
 

@@ -1,5 +1,6 @@
 //! Which container sees which files and variables: containers with the same set share a view, and a view is one volume.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::consumers::{Consumer, Family, containers};
@@ -110,12 +111,13 @@ fn check(pod: &PodView<'_>, Views { views, run_as_user }: &mut Views<'_>, settin
 }
 
 /// Adds a consumer to the view of its set, which is made where there is none.
-fn enter<'p>(views: &mut Vec<View<'p>>, family: Family, files: Vec<usize>, consumer: Consumer<'p>, settings: &Settings) {
-    if let Some(view) = views.iter_mut().find(|view| view.family == family && view.files == files) {
+fn enter<'p>(views: &mut Vec<View<'p>>, family: Family, files: Cow<'_, [usize]>, consumer: Consumer<'p>, settings: &Settings) {
+    if let Some(view) = views.iter_mut().find(|view| view.family == family && *view.files == *files) {
         return view.consumers.push(consumer);
     }
     let number = views.iter().filter(|view| (view.family == Family::Files) == (family == Family::Files)).count();
     let file_count = files.iter().map(|index| settings.files[*index].count()).sum();
+    let files = files.into_owned();
     views.push(View { family, number, files, consumers: vec![consumer], file_count, mode: FileMode::OWNER });
 }
 
@@ -123,8 +125,8 @@ fn enter<'p>(views: &mut Vec<View<'p>>, family: Family, files: Vec<usize>, consu
 struct Choice<'s> {
     /// Positions of the references that name the container themselves, ascending.
     by_reference: HashMap<&'s str, Vec<usize>>,
-    /// Positions of those that name none.
-    by_pod: Vec<usize>,
+    /// Positions of those that name none: the variables, and the files.
+    by_pod: (Vec<usize>, Vec<usize>),
     /// What the annotation of the pod names.
     named: Option<HashSet<&'s str>>,
 }
@@ -132,10 +134,11 @@ struct Choice<'s> {
 impl<'s> Choice<'s> {
     fn of(settings: &'s Settings) -> Choice<'s> {
         let named = settings.containers.as_ref().map(|names| names.iter().map(ContainerName::as_str).collect());
-        let mut choice = Choice { by_reference: HashMap::new(), by_pod: Vec::new(), named };
+        let mut choice = Choice { by_reference: HashMap::new(), by_pod: (Vec::new(), Vec::new()), named };
         for (index, file) in settings.files.iter().enumerate() {
             let Some(names) = &file.containers else {
-                choice.by_pod.push(index);
+                let list = if file.variable().is_some() { &mut choice.by_pod.0 } else { &mut choice.by_pod.1 };
+                list.push(index);
                 continue;
             };
             for name in names {
@@ -149,15 +152,20 @@ impl<'s> Choice<'s> {
     }
 
     /// The variables and the files that a container is given, each in order.
-    fn of_container(&self, name: &str, settings: &Settings, config: &Config) -> (Vec<usize>, Vec<usize>) {
+    fn of_container(&self, name: &str, settings: &Settings, config: &Config) -> (Cow<'_, [usize]>, Cow<'_, [usize]>) {
         let by_pod = match &self.named {
             Some(names) => names.contains(name),
             None => !config.excluded_containers.iter().any(|excluded| excluded == name),
         };
-        let own = self.by_reference.get(name).into_iter().flatten();
-        let mut given: Vec<usize> = own.chain(self.by_pod.iter().filter(|_| by_pod)).copied().collect();
-        given.sort_unstable();
-        given.into_iter().partition(|index| settings.files[*index].variable().is_some())
+        let (variables, files): (&[usize], &[usize]) = if by_pod { (&self.by_pod.0, &self.by_pod.1) } else { (&[], &[]) };
+        let Some(own) = self.by_reference.get(name) else { return (Cow::Borrowed(variables), Cow::Borrowed(files)) };
+        let (own_variables, own_files): (Vec<usize>, Vec<usize>) = own.iter().partition(|index| settings.files[**index].variable().is_some());
+        let merged = |own: Vec<usize>, others: &[usize]| {
+            let mut all = [own.as_slice(), others].concat();
+            all.sort_unstable();
+            all
+        };
+        (Cow::Owned(merged(own_variables, variables)), Cow::Owned(merged(own_files, files)))
     }
 }
 

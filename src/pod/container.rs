@@ -62,10 +62,10 @@ pub struct ContainerSecurity {
 #[serde(rename_all = "camelCase")]
 pub struct VolumeMount<'a> {
     /// The volume.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub name: Text<'a>,
     /// Where it appears.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub mount_path: Text<'a>,
     /// Whether it cannot be written.
     pub read_only: Option<bool>,

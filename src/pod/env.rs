@@ -7,7 +7,7 @@ use super::Text;
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar<'a> {
     /// Its name.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub name: Text<'a>,
     /// Its value, in which `$(NAME)` stands for variables before it.
     #[serde(borrow)]

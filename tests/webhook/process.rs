@@ -110,8 +110,11 @@ async fn the_program_answers_reviews_and_drains_on_sigterm() {
     let line: Value = serde_json::from_str(&webhook.line_with("\"review\"").await).unwrap();
     assert_eq!((&line["namespace"], &line["pod"]), (&Value::from("payments"), &Value::from("ReplicaSet/web-7d9f")));
     let mut mistaken = review();
-    mistaken["request"]["object"]["metadata"]["annotations"] = json!({"keyvault-injector.io/secrets": "canary/not a name, =canary"});
+    mistaken["request"]["object"]["metadata"]["annotations"] = json!({"keyvault-injector.io/secrets": "not a name", "team": "canary-annotation"});
     assert_eq!(client.post(mistaken.to_string().as_bytes()).await.status(), "200");
+    let line: Value = serde_json::from_str(&webhook.line_with("\"denied\"").await).unwrap();
+    let problem = "annotation keyvault-injector.io/secrets: item 1 \"not a name\": \"not a name\" is not a Key Vault object name: ";
+    assert!(line["problems"].as_str().is_some_and(|problems| problems.starts_with(problem)), "{line}");
     assert!(webhook.get("/ready").await.starts_with("HTTP/1.1 200 OK"));
     assert!(webhook.get("/metrics").await.contains("keyvault_injector_certificate_expiry_seconds 2208988800\n"));
 
