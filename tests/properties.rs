@@ -64,17 +64,6 @@ fn object(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Va
         .boxed()
 }
 
-/// As [`object`], with fields that the API server always writes.
-fn entry(always: Vec<(&'static str, BoxedStrategy<Value>)>, fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
-    let always: Vec<_> = always.into_iter().map(|(name, value)| value.prop_map(move |value| (name, value))).collect();
-    (always, object(fields))
-        .prop_map(|(always, mut entry)| {
-            always.into_iter().for_each(|(name, value)| entry[name] = value);
-            entry
-        })
-        .boxed()
-}
-
 /// A list that is there, empty or null.
 fn list(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
     prop_oneof![1 => Just(Value::Null), 4 => vec(item, 0..4).prop_map(Value::from)].boxed()
@@ -96,14 +85,13 @@ fn uid() -> BoxedStrategy<Value> {
 }
 
 fn container() -> BoxedStrategy<Value> {
-    let places = one_of(&["/data", "/keyvault-not", "/logs/"]);
-    let mount = entry(vec![("name", one_of(&["data", "logs", "kube-api-access"])), ("mountPath", places)], Vec::new());
+    let mount = object(vec![("name", one_of(&["data", "logs", "kube-api-access"])), ("mountPath", one_of(&["/data", "/keyvault-not", "/logs/"]))]);
     let fields = object(vec![
         ("image", one_of(&["registry.example/app:1"])),
         ("securityContext", object(vec![("runAsUser", uid()), ("privileged", any::<bool>().prop_map(Value::from).boxed())])),
         ("resources", resources()),
         ("volumeMounts", list(mount)),
-        ("env", list(entry(vec![("name", one_of(&["A", "KEYVAULT_AGENT_PLAN"]))], vec![("value", one_of(&["$(B)", ""]))]))),
+        ("env", list(object(vec![("name", one_of(&["A", "KEYVAULT_AGENT_PLAN"])), ("value", one_of(&["$(B)", ""]))]))),
     ]);
     (select(&["api", "audit", "migrate", "istio-proxy"][..]), fields)
         .prop_map(|(name, mut container)| {
@@ -166,7 +154,7 @@ fn pod() -> impl Strategy<Value = Value> {
     let spec = object(vec![
         ("securityContext", object(vec![("runAsUser", uid()), ("fsGroup", uid())])),
         ("resources", resources()),
-        ("volumes", list(entry(vec![("name", one_of(&["data", "logs", "keyvault-files-"]))], vec![("emptyDir", Just(json!({})).boxed())]))),
+        ("volumes", list(object(vec![("name", one_of(&["data", "logs", "keyvault-files-"])), ("emptyDir", Just(json!({})).boxed())]))),
         ("initContainers", list(container())),
         ("serviceAccountName", one_of(&["api", ""])),
     ]);
