@@ -260,10 +260,10 @@ async fn a_replica_that_was_asked_to_stop_judges_no_pod_and_costs_none() {
     let service = Service::over(&old, &loopback).await;
     let pods = service.pods().await;
     // The API server keeps some connections in reserve.
-    let burst: JoinSet<_> = (0..3).map(|_| pods.clone()).map(|pods| async move { create(&pods).await }).collect();
+    let burst: JoinSet<_> = (0..2).map(|_| pods.clone()).map(|pods| async move { create(&pods).await }).collect();
     assert!(burst.join_all().await.iter().all(Result::is_ok));
     let (reviews, kept) = (|replica: &Injector| replica.log().matches(r#""message":"review""#).count(), service.balancer.accepted());
-    assert!(kept > 0);
+    assert!((1..=5).contains(&kept), "{kept} connections: a replica that stops refers a review from five at most");
     service.balancer.add(&new).await;
     let before = reviews(&old);
     old.signal("TERM");

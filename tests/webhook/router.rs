@@ -242,7 +242,7 @@ async fn if_room_is_short_a_body_that_does_not_arrive_gives_way() {
 }
 
 #[tokio::test]
-async fn a_stopping_replica_refers_a_review_three_times_and_then_answers_it() {
+async fn a_stopping_replica_refers_a_review_five_times_and_then_answers_it() {
     let metrics = Arc::new(Metrics::default());
     let app = app_with(allow(), Arc::new(FixedDefaults::default()), Arc::clone(&metrics), Limits::default());
     let ask = async |stopping: Option<Stopping>, body: String| {
@@ -255,7 +255,7 @@ async fn a_stopping_replica_refers_a_review_three_times_and_then_answers_it() {
     };
     let (kept, new) = (Some(Stopping::KeptConnection), Some(Stopping::NewConnection));
     assert_eq!(ask(None, review().to_string()).await, (200, None));
-    for _ in 0..3 {
+    for _ in 0..5 {
         assert_eq!(ask(kept, review().to_string()).await, (503, Some("0".to_owned())));
     }
     assert_eq!(ask(kept, review().to_string()).await, (200, None));
@@ -263,7 +263,7 @@ async fn a_stopping_replica_refers_a_review_three_times_and_then_answers_it() {
     assert_eq!(ask(new, review().to_string()).await, (200, None));
     // Another review has its own count.
     assert_eq!(ask(kept, format!("{} ", review())).await, (503, Some("0".to_owned())));
-    assert!(metrics.text().contains("keyvault_injector_reviews_total{outcome=\"stopping\"} 5\n"), "{}", metrics.text());
+    assert!(metrics.text().contains("keyvault_injector_reviews_total{outcome=\"stopping\"} 7\n"), "{}", metrics.text());
 }
 
 #[tokio::test(start_paused = true)]
