@@ -88,7 +88,7 @@ pub(super) fn run(args: WebhookArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             for problem in error.to_string().lines() {
-                tracing::error!(error = problem, "the webhook ends");
+                tracing::error!(error = %problem, "the webhook ends");
             }
             ExitCode::from(error.exit_code())
         }

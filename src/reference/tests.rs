@@ -210,7 +210,10 @@ fn what_a_selection_refuses() {
             "version: select always takes the latest versions: remove version".into(),
         ),
         ("select: {prefix: a}, file: \"${name}\", format: pem", "format: a secret has no format: remove it".into()),
-        ("select: {prefix: a}, file: \"${name}\", nmae: b", "nmae: unknown key; did you mean name?".into()),
+        (
+            "select: {prefix: a}, file: \"${name}\", nmae: b",
+            "nmae: unknown key; known are file, mode, select, vault, encoding, property, optional, containers".into(),
+        ),
     ] {
         assert_eq!(problems(&format!("- {{{fields}}}"), Grammar::Secrets), [format!("item 1 (select): {expected}")], "{fields}");
     }
