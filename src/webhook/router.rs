@@ -34,7 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { body: 3 << 20, memory: 24 << 20, wait: Duration::from_secs(2), read: Duration::from_secs(5) }
+        Limits { body: 3 << 20, memory: 16 << 20, wait: Duration::from_secs(2), read: Duration::from_secs(5) }
     }
 }
 
