@@ -40,10 +40,10 @@ pub(crate) const ATTACKS: [Attack; 10] = [
     Attack { name: "2 x 900,000 names for 3000 containers", means: Means::Pods(2, names_without_end) },
     Attack { name: "2 x templates of 1.2 MB", means: Means::Pods(2, large_templates) },
     Attack { name: "2 x 150,000 bad references", means: Means::Pods(2, bad_references) },
-    Attack { name: "1280 idle connections", means: Means::Silence },
+    Attack { name: "1024 idle connections", means: Means::Silence },
     Attack { name: "8 bodies of 3 MiB, of which 1 byte comes", means: Means::Bodies(8, 1) },
     Attack { name: "32 bodies of 3 MiB, of which 1 byte comes", means: Means::Bodies(32, 1) },
-    Attack { name: "32 bodies of 3 MiB, of which 1 MiB comes", means: Means::Bodies(32, 1 << 20) },
+    Attack { name: "16 bodies of 3 MiB, of which 1 MiB comes", means: Means::Bodies(16, 1 << 20) },
     Attack { name: "60 connections that ask for unknown names", means: Means::UnknownNames(60) },
 ];
 
@@ -55,7 +55,7 @@ impl Attack {
         let stage = || Arc::clone(stage);
         match self.means {
             Means::Pods(authors, pod) => (0..authors).for_each(|_| drop(attackers.spawn(creates_again_and_again(stage(), pod())))),
-            Means::Silence => (0..32).for_each(|attacker| drop(attackers.spawn(stays_silent(stage(), attacker, 40)))),
+            Means::Silence => (0..32).for_each(|attacker| drop(attackers.spawn(stays_silent(stage(), attacker, 32)))),
             Means::Bodies(count, sent) => (0..count).for_each(|attacker| drop(attackers.spawn(announces(stage(), attacker, sent)))),
             Means::UnknownNames(count) => (0..count).for_each(|attacker| drop(attackers.spawn(asks_for_unknown_names(stage(), attacker)))),
         }
