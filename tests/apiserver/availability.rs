@@ -205,20 +205,24 @@ async fn a_killed_replica_costs_its_reviews_in_flight_and_every_deployment_gets_
     }
     let load = Load::start(&service).await;
     load.goes_on().await;
-    // All are halted for a moment, so that for certain there are reviews in flight; on one they stay without an answer.
+    let deployments: Api<Deployment> = Api::namespaced(service.cluster.client().await, &service.namespace);
+    let deployed = tokio::spawn(async move {
+        for number in 0..DEPLOYMENTS {
+            let labels = json!({"app": format!("web-{number}")});
+            let mut template = template();
+            template["metadata"]["labels"] = labels.clone();
+            let spec = json!({"replicas": REPLICAS, "selector": {"matchLabels": labels}, "template": template});
+            let deployment = json!({"metadata": {"name": format!("web-{number}")}, "spec": spec});
+            deployments.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
+        }
+    });
+    // All are halted for a moment, so that for certain there are reviews in flight; on one they stay without an answer. No longer than that: a replica
+    // that finds a handshake or a review overdue when it goes on gives it up.
     [&victim, &others[0], &others[1]].into_iter().for_each(|replica| replica.signal("STOP"));
     until("reviews of the load in flight", async || (service.balancer.in_flight(&victim) >= 3).then_some(())).await;
-    let deployments: Api<Deployment> = Api::namespaced(service.cluster.client().await, &service.namespace);
-    for number in 0..DEPLOYMENTS {
-        let labels = json!({"app": format!("web-{number}")});
-        let mut template = template();
-        template["metadata"]["labels"] = labels.clone();
-        let spec = json!({"replicas": REPLICAS, "selector": {"matchLabels": labels}, "template": template});
-        let deployment = json!({"metadata": {"name": format!("web-{number}")}, "spec": spec});
-        deployments.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
-    }
     victim.signal("KILL");
     others.iter().for_each(|other| other.signal("CONT"));
+    deployed.await.unwrap();
 
     let pods = service.pods().await;
     let all = async || {
