@@ -161,7 +161,7 @@ fn unusable_input_ends_with_code_2_and_says_where() {
         (
             &[],
             "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: 7}\n",
-            "error: -:1: Pod p: it is not a readable pod: invalid type: integer `7`, expected a list",
+            "error: -:1: Pod p: it is not a readable pod: invalid type: integer `7`, expected a sequence",
         ),
         (
             &[],

@@ -214,6 +214,6 @@ async fn each_problem_of_a_configuration_is_a_log_line_of_its_own() {
     assert_eq!(ended, Some(2), "{log}");
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(lines.len(), 2, "{log}");
-    assert!(lines[0].contains(r#"bad.yaml:2:22: defaults.deadline: \"2h\" is not a deadline: from 1s to 1h"#), "{log}");
+    assert!(lines[0].contains(r#"bad.yaml:2:22: defaults.deadline: "2h" is not a deadline: from 1s to 1h"#), "{log}");
     assert!(lines[1].contains("bad.yaml:1:1: servr: unknown key; did you mean server?"), "{log}");
 }
