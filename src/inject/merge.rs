@@ -16,12 +16,18 @@ pub(super) struct Admission<'a> {
     agent: &'a AgentConfig,
     /// Whether all of the pod's own images are pulled always: the AlwaysPullImages admission sees to that, and refuses a pod where ours is not.
     pulls_always: bool,
+    /// Whether all of the pod's own containers ask for ephemeral storage: a LimitRange makes all of them.
+    requests_storage: bool,
 }
 
 impl<'a> Admission<'a> {
     pub(super) fn new(pod: &PodView<'_>, agent: &'a AgentConfig) -> Admission<'a> {
         let pulls_always = containers(pod).all(|consumer| consumer.container.image_pull_policy.as_ref().map(Text::as_str) == Some("Always"));
-        Admission { agent, pulls_always }
+        let requests_storage = containers(pod).all(|consumer| {
+            let sides = consumer.container.resources.as_ref().map(|resources| [&resources.requests, &resources.limits]);
+            sides.into_iter().flatten().flatten().any(|amounts| amounts.ephemeral_storage.is_some())
+        });
+        Admission { agent, pulls_always, requests_storage }
     }
 
     /// Our container.
@@ -33,7 +39,9 @@ impl<'a> Admission<'a> {
         }
         self.pull_policy("imagePullPolicy", "image", current, &mut desired);
         keep_platform_user(current, &mut desired, same_plan);
-        keep_storage_request(current, &mut desired);
+        if self.requests_storage {
+            keep_storage_request(current, &mut desired);
+        }
         let mounts = current["volumeMounts"].as_array().into_iter().flatten().filter(|mount| is_api_token(mount)).take(1).cloned();
         if let Some(list) = desired["volumeMounts"].as_array_mut() {
             list.extend(mounts);
@@ -177,7 +185,7 @@ mod tests {
     use crate::config::Config;
 
     fn admission(config: &Config, pulls_always: bool) -> Admission<'_> {
-        Admission { agent: &config.agent, pulls_always }
+        Admission { agent: &config.agent, pulls_always, requests_storage: true }
     }
 
     fn desired() -> Value {
@@ -274,6 +282,13 @@ mod tests {
         let mut current = with("/securityContext/runAsUser", json!(1000));
         current["env"][0]["value"] = json!("of another configuration");
         assert_eq!(admission(&Config::default(), false).container(&current, &desired()), desired());
+    }
+
+    #[test]
+    fn a_request_of_storage_stays_only_where_every_container_has_one() {
+        let config = Config::default();
+        let current = with("/resources/requests", json!({"ephemeral-storage": "1Gi"}));
+        assert_eq!(Admission { requests_storage: false, ..admission(&config, false) }.container(&current, &desired()), desired());
     }
 
     #[test]

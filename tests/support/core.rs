@@ -74,7 +74,8 @@ pub(crate) fn as_stored(pod: &Value) -> Value {
     }
     for agent in pod["spec"]["initContainers"].as_array_mut().into_iter().flatten().filter(|container| is_agent(container)) {
         if agent["imagePullPolicy"].is_null() {
-            agent["imagePullPolicy"] = json!("IfNotPresent");
+            let is_latest = agent["image"].as_str().is_some_and(|image| image.ends_with(":latest"));
+            agent["imagePullPolicy"] = json!(if is_latest { "Always" } else { "IfNotPresent" });
         }
         agent["terminationMessagePath"] = json!("/dev/termination-log");
         if agent["startupProbe"].is_object() {
