@@ -126,15 +126,17 @@ impl Bound {
     /// See [`BindError`].
     pub async fn bind(address: SocketAddr, certificates: Certificates, clients: Option<Clients>, limits: Limits) -> Result<Bound, BindError> {
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
+        let asks = clients.is_some();
         let config = match clients {
             Some(clients) => config.with_client_cert_verifier(Arc::new(clients)),
             None => config.with_no_client_auth(),
         };
         let mut config = config.with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // The API server resumes no session, and one that is resumed would not ask for the client's certificate again.
-        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        if asks {
+            // A session that is resumed would not ask for the client's certificate again.
+            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        }
         let failed = |error| BindError::Address { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
