@@ -24,7 +24,7 @@ pub(crate) enum ReadyOn {
 }
 
 impl Server {
-    /// Starts a program and waits for its first line, which is JSON. Its log goes to `log`.
+    /// Starts a program and waits for its ready line, which is JSON and names an address. Its log goes to `log`.
     pub(crate) async fn start(mut command: Command, ready: ReadyOn, log: &Path) -> Result<(Server, Value)> {
         let name = format!("{:?}", command.as_std().get_program());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -33,8 +33,8 @@ impl Server {
         }
         let mut child = command.spawn().map_err(|error| format!("{name} cannot be started: {error}"))?;
         let line = match (ready, child.stdout.take(), child.stderr.take()) {
-            (ReadyOn::Stdout, Some(stdout), _) => first_line(stdout, None).await,
-            (ReadyOn::Stderr, _, Some(stderr)) => first_line(stderr, Some(tokio::fs::File::create(log).await?)).await,
+            (ReadyOn::Stdout, Some(stdout), _) => ready_line(stdout, "\"vault\"", None).await,
+            (ReadyOn::Stderr, _, Some(stderr)) => ready_line(stderr, "\"https\"", Some(tokio::fs::File::create(log).await?)).await,
             (ReadyOn::Stdout, None, _) | (ReadyOn::Stderr, _, None) => Err("its output is not there".into()),
         };
         let line = line.map_err(|error| format!("{name} does not become ready: {error}"))?;
@@ -53,11 +53,17 @@ impl Drop for Server {
     }
 }
 
-/// The first line. What follows is read on, so that the program never waits for us.
-async fn first_line(output: impl AsyncRead + Unpin + Send + 'static, log: Option<tokio::fs::File>) -> Result<String> {
+/// The first line that names `address`, or the last line of a program that ends without one. What follows is read on, so that the program never waits for us.
+async fn ready_line(output: impl AsyncRead + Unpin + Send + 'static, address: &str, log: Option<tokio::fs::File>) -> Result<String> {
     let mut output = BufReader::new(output);
-    let mut line = String::new();
-    timeout(PATIENCE, output.read_line(&mut line)).await.map_err(|_| "it says nothing")??;
+    let (mut line, mut next) = (String::new(), String::new());
+    let ready = async {
+        while !line.contains(address) && output.read_line(&mut next).await? > 0 {
+            line = std::mem::take(&mut next);
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    timeout(PATIENCE, ready).await.map_err(|_| "it does not say where it serves")??;
     tokio::spawn(async move {
         match log {
             Some(mut log) => tokio::io::copy_buf(&mut output, &mut log).await,
