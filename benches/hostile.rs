@@ -123,7 +123,7 @@ impl Stage {
         stage
     }
 
-    /// A connection pool of its own to the API server.
+    /// A separate connection pool to the API server.
     async fn client(&self) -> Client {
         self.cluster.client().await
     }

@@ -1,11 +1,11 @@
-//! The manifest's limits around one process, by a cgroup of its own.
+//! Puts one process into a cgroup with the manifest's limits.
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The limits of `manifests/base/deployment.yaml`, which must be given back by whoever changes them here: 256 MiB, and one CPU.
+/// The limits of `manifests/base/deployment.yaml`: 256 MiB and one CPU. A change there needs the same change here.
 const MEMORY: &str = "268435456";
 const PERIOD: &str = "100000";
 

@@ -11,7 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Where the replica listens, and whom it is trusted by.
+/// The address of the replica, and the CA that signed its certificate.
 #[derive(Clone)]
 pub(crate) struct Target {
     address: SocketAddr,

@@ -254,7 +254,7 @@ fn lines<'v>(values: impl Iterator<Item = &'v Value>) -> String {
     values.map(|value| format!("{value:#}\n")).collect()
 }
 
-/// Both sides are written by the same writer, so that only what changed differs. Each object of a list is shown by itself.
+/// The same writer formats both sides, so that the diff shows only changes. Each object of a list gets its own diff.
 fn diff(before: &Value, after: &Value, place: &str) -> String {
     if before == after {
         return String::new();

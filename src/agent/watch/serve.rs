@@ -20,7 +20,7 @@ use super::status::Status;
 
 /// Connections at a time; the oldest gives way to the next.
 const MOST: usize = 16;
-/// For a whole connection: whoever asks does so at once.
+/// The time limit of a whole connection: a probe sends its request at once.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The port cannot be had.
@@ -55,7 +55,7 @@ pub(super) async fn serve(listener: TcpListener, status: Arc<Mutex<Status>>) {
                 if open.len() == MOST {
                     open.pop_front().iter().for_each(AbortHandle::abort);
                 }
-                // Whoever is slow or breaks off has its answer in that.
+                // A client that is slow or disconnects gets no other answer.
                 let connection = tokio::spawn(tokio::time::timeout(LIMIT, answer_one(stream, status.clone())));
                 open.push_back(connection.abort_handle());
                 // A request that came with the connection is answered before the next one is taken.

@@ -1,4 +1,4 @@
-//! A folder with a kustomization: written anew at each upgrade, but for what its owner has edited.
+//! Writes a kustomization into a folder. Each upgrade rewrites it, except for files that the operator edited.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
