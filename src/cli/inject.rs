@@ -76,7 +76,7 @@ enum InputError {
     Read { file: PathBuf, error: io::Error },
     #[error("{file}: {error}")]
     Stream { file: PathBuf, error: StreamError },
-    #[error("--defaults-from takes a file with Namespaces and ServiceAccounts, and there is no file {0}; the name of a namespace is given by -n")]
+    #[error("--defaults-from takes a file with Namespaces and ServiceAccounts, and there is no file {0}; for the name of a namespace use -n")]
     NoDefaults(PathBuf),
     #[error("{}", .0.join("\nerror: "))]
     Pod(Vec<String>),

@@ -72,7 +72,7 @@ pub(super) fn run(args: &ManifestsArgs) -> ExitCode {
 fn own_namespace(text: &str) -> Result<String, String> {
     let name = super::namespace(text)?;
     if name == "default" || name.starts_with("kube-") {
-        return Err(format!("the webhook needs a namespace of its own, such as {NAMESPACE}: Pod Security restricted is set on it"));
+        return Err(format!("the installation sets Pod Security restricted on its namespace: give it a dedicated one, such as {NAMESPACE}"));
     }
     Ok(name)
 }

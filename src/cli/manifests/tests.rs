@@ -89,7 +89,7 @@ fn a_tenant_becomes_the_default_of_the_configuration() {
 #[test]
 fn namespaces_of_the_cluster_itself_are_refused() {
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        let refused = "the webhook needs a namespace of its own, such as keyvault-injector: Pod Security restricted is set on it";
+        let refused = "the installation sets Pod Security restricted on its namespace: give it a dedicated one, such as keyvault-injector";
         assert_eq!(own_namespace(name).unwrap_err(), refused, "{name}");
     }
     assert_eq!(own_namespace("platform").as_deref(), Ok("platform"));
