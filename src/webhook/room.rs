@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 /// What is granted at one time, and so the least that a review counts for: small ones are bounded in number too.
-const STEP: usize = 64 << 10;
+pub(super) const STEP: usize = 64 << 10;
 
 /// How long a peer may keep us waiting before it has to give back what its body holds. An API server sends a whole body in milliseconds.
 const PATIENCE: Duration = Duration::from_millis(50);

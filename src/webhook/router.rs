@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::referrals::Referrals;
 use super::request::Malformed;
 use super::reviewer::{NoAnswer, Reviewer};
-use super::room::{NoRoom, Room, Share};
+use super::room::{NoRoom, Room, STEP, Share};
 use crate::installation::REVIEW_PATH;
 use crate::tls::Stopping;
 
@@ -34,7 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { body: 3 << 20, memory: 16 << 20, wait: Duration::from_secs(2), read: Duration::from_secs(5) }
+        Limits { body: 3 << 20, memory: 8 << 20, wait: Duration::from_secs(2), read: Duration::from_secs(5) }
     }
 }
 
@@ -98,8 +98,11 @@ impl Endpoint {
         while let Some(frame) = share.wait_for(body.frame()).await? {
             let frame = frame.map_err(|_| Refusal::Broken)?;
             let Some(data) = frame.data_ref() else { continue };
-            too_large(bytes.len() + data.len())?;
-            share.hold(bytes.len() + data.len()).await?;
+            let length = bytes.len() + data.len();
+            too_large(length)?;
+            share.hold(length).await?;
+            // No more than was granted: a vector left to itself would double.
+            bytes.reserve_exact(length.next_multiple_of(STEP) - bytes.len());
             bytes.extend_from_slice(data);
         }
         share.is_whole()?;
