@@ -6,6 +6,8 @@ use crate::secret::SecretValue;
 
 /// No message quotes more characters.
 const LONGEST: usize = 400;
+/// A message is made from so many characters at most: redaction shortens what it shows.
+const MOST_READ: usize = 16 << 10;
 /// So many bytes of a secret are no chance.
 const WINDOW: usize = 12;
 /// What stands in place of a secret.
@@ -35,7 +37,7 @@ impl Caller<'_> {
 
 /// Text from outside, fit for one line of a log: nothing invisible, no web token, and not endless.
 pub(super) fn one_line(text: &str) -> String {
-    let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    let visible: String = text.chars().filter(|c| !is_invisible(*c)).take(MOST_READ).collect();
     let words = visible.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let mut line = without_web_tokens(&words.collect::<Vec<_>>().join(" "));
     if let Some((end, _)) = line.char_indices().nth(LONGEST) {
@@ -53,18 +55,16 @@ fn is_invisible(c: char) -> bool {
         | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Takes out whatever has [`WINDOW`] bytes or more in common with a secret.
+/// Takes out whatever has [`WINDOW`] bytes or more in common with a secret. What is remembered is bounded by the text, however long a secret is.
 fn without(text: &str, secrets: &[SecretValue]) -> String {
-    let text: String = text.chars().filter(|c| !is_invisible(*c)).collect();
-    let windows: HashSet<&[u8]> =
-        secrets.iter().map(SecretValue::expose).flat_map(|secret| secret.windows(WINDOW.min(secret.len()).max(1))).collect();
-    let sizes: HashSet<usize> = windows.iter().map(|window| window.len()).collect();
+    let text: String = text.chars().filter(|c| !is_invisible(*c)).take(MOST_READ).collect();
     let mut hidden = vec![false; text.len()];
-    for size in sizes {
-        for (at, window) in text.as_bytes().windows(size).enumerate() {
-            if windows.contains(window) {
-                hidden[at..at + size].fill(true);
-            }
+    for secret in secrets.iter().map(SecretValue::expose) {
+        let size = WINDOW.min(secret.len()).max(1);
+        let in_text: HashSet<&[u8]> = text.as_bytes().windows(size).collect();
+        let shared: HashSet<&[u8]> = secret.windows(size).filter(|window| in_text.contains(window)).collect();
+        for (at, _) in text.as_bytes().windows(size).enumerate().filter(|(_, window)| shared.contains(window)) {
+            hidden[at..at + size].fill(true);
         }
     }
     redact(&text, |at| hidden[at])
@@ -140,6 +140,8 @@ mod tests {
         }
         assert_eq!(words(&["a b&c", "a%20b%26c"], "was a%20b%26c or a b&c."), "was [redacted] or [redacted].");
         assert_eq!(words(&["", "x"], "nothing of it"), "nothing of it");
+        // Only as much of an endless answer is looked at as a message can show.
+        assert_eq!(words(&[secret], &"s3cr3t~with.all-kinds_of/chars+=".repeat(10_000)), "[redacted]");
         // Cut where the text is cut: what is left of the secret is hidden all the same.
         let long = format!("{}{secret}", "y ".repeat(192));
         assert_eq!(words(&[secret], &long), format!("{}[redacted]", "y ".repeat(192)));
