@@ -133,7 +133,9 @@ fn mounts(frame: &Frame<'_>) -> Vec<Value> {
     let program = frame.copies().then(|| json!({ "name": PROGRAM_VOLUME, "mountPath": planning::PROGRAM }));
     let pod = frame.settings.refresh.map(|_| json!({ "name": POD_VOLUME, "mountPath": planning::POD, "readOnly": true }));
     let templates = frame.plan.config_map.as_ref().map(|_| config_map::mount());
-    views.chain(program).chain(pod).chain(frame.plan.credential.mount()).chain(templates).collect()
+    // A view is what every agent has.
+    let credential = frame.plan.directories.first().map(|(view, _)| frame.plan.credential.mount(view));
+    views.chain(program).chain(pod).chain(credential).chain(templates).collect()
 }
 
 /// One memory volume for each view, what wrapped containers start, what the sidecar is told, what the agent signs in with, and what it renders.

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::reserved::{PRINCIPAL_VOLUME, TOKEN_VOLUME};
 use crate::texts::SecretName;
 
-/// Where the token or the Secret is mounted in the agent's container.
-pub(super) const DIRECTORY: &str = "/var/run/secrets/keyvault-injector";
+/// Where the token or the Secret is mounted in the agent's container: the place of the API server's token. ServiceAccount admission adds that token to
+/// every container that mounts nothing there, to the character, and the API server then reviews the pod a second time.
+pub(super) const DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The token's name there.
 pub(super) const TOKEN_PATH: &str = "token";
 
@@ -43,13 +44,13 @@ impl Credential {
         }
     }
 
-    /// Its mount in the agent's container.
-    pub(super) fn mount(&self) -> Option<Value> {
+    /// Its mount in the agent's container. Who signs in with neither mounts `spare` instead, for the API server's token is not to come in.
+    pub(super) fn mount(&self, spare: &str) -> Value {
         let name = match self {
             Credential::Token(_) => TOKEN_VOLUME,
             Credential::Secret(_) => PRINCIPAL_VOLUME,
-            Credential::Node => return None,
+            Credential::Node => spare,
         };
-        Some(json!({ "name": name, "mountPath": DIRECTORY, "readOnly": true }))
+        json!({ "name": name, "mountPath": DIRECTORY, "readOnly": true })
     }
 }

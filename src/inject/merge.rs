@@ -42,10 +42,6 @@ impl<'a> Admission<'a> {
         if self.requests_storage {
             keep_storage_request(current, &mut desired);
         }
-        let mounts = current["volumeMounts"].as_array().into_iter().flatten().filter(|mount| is_api_token(mount)).take(1).cloned();
-        if let Some(list) = desired["volumeMounts"].as_array_mut() {
-            list.extend(mounts);
-        }
         settled(current, &desired)
     }
 
@@ -104,15 +100,6 @@ fn keep_storage_request(current: &Value, desired: &mut Value) {
         }
         desired["resources"]["requests"][NAME] = request.clone();
     }
-}
-
-/// The ServiceAccount admission mounts the API server's token into every container.
-fn is_api_token(mount: &Value) -> bool {
-    mount["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"))
-        && mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
-        && mount["readOnly"] == true
-        && mount["subPath"].is_null()
-        && mount["subPathExpr"].is_null()
 }
 
 /// `desired`, in the spelling of `current` and with the defaults that the API server wrote into it.
@@ -206,7 +193,6 @@ mod tests {
 
     #[test]
     fn what_the_api_server_and_its_plugins_write_is_kept() {
-        let token = json!({"name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true});
         let config = Config::default();
         for current in [
             desired(),
@@ -218,7 +204,6 @@ mod tests {
             with("/securityContext/procMount", json!("Default")),
             with("/securityContext/runAsUser", json!(1_000_680_000)),
             with("/securityContext/capabilities", json!({"drop": ["KILL", "ALL"]})),
-            with("/volumeMounts", json!([{"name": "keyvault-files", "mountPath": "/f"}, token])),
         ] {
             assert_eq!(admission(&config, false).container(&current, &desired()), current);
         }
@@ -227,11 +212,8 @@ mod tests {
     #[test]
     fn what_nobody_has_reason_to_write_is_taken_away() {
         let config = Config::default();
-        let mount = |extra: Value| {
-            let mut mount = json!({"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true});
-            mount.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-            json!([{"name": "keyvault-files", "mountPath": "/f"}, mount])
-        };
+        // What an older version of ours has no mount of its own against.
+        let token = json!({"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true});
         for current in [
             with("/image", json!("evil.example/keyvault-injector:x")),
             with("/imagePullPolicy", json!("Never")),
@@ -269,9 +251,7 @@ mod tests {
             with("/securityContext/capabilities", json!({"drop": ["KILL"]})),
             with("/volumeMounts", json!([{"name": "keyvault-files", "mountPath": "/f"}, {"name": "etc", "mountPath": "/etc"}])),
             with("/volumeMounts", json!([{"name": "keyvault-files", "mountPath": "/f", "subPath": "x"}])),
-            with("/volumeMounts", mount(json!({"subPath": "x"}))),
-            with("/volumeMounts", mount(json!({"readOnly": false}))),
-            with("/volumeMounts", mount(json!({"mountPath": "/etc"}))),
+            with("/volumeMounts", json!([{"name": "keyvault-files", "mountPath": "/f"}, token])),
         ] {
             assert_eq!(admission(&config, false).container(&current, &desired()), desired(), "{current}");
         }

@@ -52,6 +52,9 @@ pub(crate) fn check_promises(pod: &Value, world: &World, injection: &Injection) 
     result
 }
 
+/// Where ServiceAccount admission mounts the API server's token, in every container that mounts nothing there.
+const API_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
 /// What the agent alone may mount.
 const AGENTS_OWN: [&str; 4] = ["keyvault-token", "keyvault-principal", "keyvault-templates", "keyvault-pod"];
 
@@ -90,9 +93,9 @@ pub(crate) fn as_stored(pod: &Value) -> Value {
                 agent["resources"].as_object_mut().expect("resources are a map").shift_remove(side);
             }
         }
-        let mount = json!({ "name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true });
+        let mount = json!({ "name": "kube-api-access-x7k2p", "mountPath": API_TOKEN, "readOnly": true });
         let mounts = agent["volumeMounts"].as_array_mut().expect("there are mounts");
-        if !mounts.contains(&mount) {
+        if !mounts.iter().any(|there| there["mountPath"] == mount["mountPath"]) {
             mounts.push(mount);
         }
     }
@@ -124,7 +127,13 @@ fn check_shape(pod: &Value) {
     let is_image =
         |name: &&str| spec["volumes"].as_array().into_iter().flatten().any(|volume| volume["name"] == **name && volume["image"].is_object());
     let mounted: Vec<&str> = volumes.iter().copied().filter(|name| !is_image(name)).collect();
-    assert_eq!(our_names(&spec["initContainers"][0]["volumeMounts"]), mounted, "the agent mounts what there is of ours, and nothing stale is left");
+    for agent in spec["initContainers"].as_array().into_iter().flatten().filter(|container| is_agent(container)) {
+        let mounts: Vec<&Value> = agent["volumeMounts"].as_array().into_iter().flatten().filter(|mount| mount["mountPath"] == API_TOKEN).collect();
+        assert!(mounts.len() == 1 && mounts[0]["readOnly"] == true && is_ours(mounts[0]["name"].as_str().unwrap_or_default()), "{agent}");
+        let mut names = our_names(&agent["volumeMounts"]);
+        names.dedup();
+        assert_eq!(names, mounted, "the agent mounts what there is of ours, and nothing stale is left");
+    }
     let mut given = Vec::new();
     for container in [&spec["containers"], &spec["initContainers"]].into_iter().flat_map(|list| list.as_array().into_iter().flatten()) {
         if is_agent(container) {

@@ -6,6 +6,7 @@ mod denials;
 mod fields;
 mod living;
 mod neighbours;
+mod reviews;
 
 use axum::http::Request;
 use kube::Client;

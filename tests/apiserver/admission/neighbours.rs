@@ -20,10 +20,10 @@ use super::{AGENT, Scene, agent_of, annotations, assert_injected, container, our
 use crate::cluster::{Loopback, registration, until};
 
 /// What another webhook does to a pod: the operations of its patch. As a webhook should, it does nothing twice.
-type Change = fn(&Value) -> Value;
+pub(super) type Change = fn(&Value) -> Value;
 
 /// Another webhook, in this process.
-struct Neighbour {
+pub(super) struct Neighbour {
     /// How often it was called for a pod of this name.
     calls: Calls,
     _stop: watch::Sender<Stop>,
@@ -32,7 +32,7 @@ struct Neighbour {
 
 impl Neighbour {
     /// Serves, and registers for the pods of the scene's namespace. Webhooks are called in the order of their registrations' names.
-    async fn start(scene: &Scene, prefix: &str, change: Change) -> Neighbour {
+    pub(super) async fn start(scene: &Scene, prefix: &str, change: Change) -> Neighbour {
         let loopback = Loopback::new();
         let pair = Pair::from_pem(loopback.certificate.as_bytes(), loopback.key.as_bytes()).unwrap();
         let bound = Bound::bind(([127, 0, 0, 1], 0).into(), Certificates::new(pair), None, Limits::default()).await.unwrap();
@@ -77,10 +77,10 @@ async fn answer(State((calls, change)): State<(Calls, Change)>, review: Bytes) -
     ([(CONTENT_TYPE, "application/json")], answer.to_string())
 }
 
-const BEFORE: &str = "aa-neighbour";
-const AFTER: &str = "zzz-neighbour";
+pub(super) const BEFORE: &str = "aa-neighbour";
+pub(super) const AFTER: &str = "zzz-neighbour";
 
-fn has(pod: &Value, list: &str, name: &str) -> bool {
+pub(super) fn has(pod: &Value, list: &str, name: &str) -> bool {
     pod["spec"][list].as_array().into_iter().flatten().any(|container| container["name"] == name)
 }
 
@@ -133,7 +133,7 @@ async fn containers_that_another_webhook_adds_before_ours_are_given_files_at_onc
     let made = scene.create(&pod("web")).await.unwrap();
     assert_settled(&scene, &made, &["migrate", "app", "sidecar"]).await;
     assert_eq!(init_containers(&made), [AGENT, "migrate"]);
-    // The second round is for what admission inside the API server did to our container.
+    // The second round is for what admission inside the API server did to the neighbour's containers.
     assert_eq!((scene.reviews("web", 2).await, neighbour.calls("web")), (vec!["injected".to_owned(), "unchanged".to_owned()], 2));
 }
 

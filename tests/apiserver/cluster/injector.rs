@@ -61,7 +61,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) tls: &'a str,
     /// Written as `tls.crt` and `tls.key`.
     pub(crate) loopback: Option<&'a Loopback>,
-    /// More of `agent`, in one line.
+    /// More of `agent`, in one line, with `FOLDER` as above.
     pub(crate) agent: &'a str,
     /// More lines of the configuration.
     pub(crate) config: &'a str,
@@ -88,10 +88,11 @@ impl Injector {
             fs::write(file("tls.crt"), &loopback.certificate).unwrap();
             fs::write(file("tls.key"), &loopback.key).unwrap();
         }
-        let tls = setup.tls.replace("FOLDER", &folder.path().display().to_string());
+        let placed = |text: &str| text.replace("FOLDER", &folder.path().display().to_string());
+        let tls = placed(setup.tls);
         let drain = if setup.server.contains("drainDelay") { "" } else { "  drainDelay: 500ms\n" };
         let server = format!("server:\n  listen: 127.0.0.1:0\n  healthListen: 127.0.0.1:0\n{drain}  tls: {tls}\n{}", setup.server);
-        let agent = format!("agent: {{image: registry.example/keyvault-injector:0.1.0, {}}}\n", setup.agent);
+        let agent = format!("agent: {{image: registry.example/keyvault-injector:0.1.0, {}}}\n", placed(setup.agent));
         fs::write(file("config.yaml"), format!("{agent}{server}{}", setup.config)).unwrap();
         let kubeconfig = cluster.kubeconfig_for(folder.path(), setup.namespace, setup.token);
 
