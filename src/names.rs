@@ -23,9 +23,13 @@ impl NameError {
 
     /// Says that `written` is not `kind`, and the rule.
     pub(crate) fn new(kind: &'static str, written: &str, rule: &'static str) -> NameError {
+        let rule = if written.contains("{{") { NOT_RENDERED } else { rule };
         NameError { kind, written: excerpt(written, NameError::QUOTED).into_owned(), rule }
     }
 }
+
+/// The fix for what another program has left unrendered.
+pub(crate) const NOT_RENDERED: &str = "this is a template of Helm or another program: render it before the pod is created";
 
 /// Declares a text newtype whose only way in is a checked `FromStr`.
 macro_rules! text_newtype {

@@ -4,6 +4,7 @@
 //! Each reference is parsed on its own, so that all problems come at once.
 
 mod group;
+mod habits;
 mod long;
 mod select;
 mod short;

@@ -89,7 +89,7 @@ fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
 type Shape = (&'static str, usize, fn(usize) -> Value);
 
 /// What grows with its size.
-const SHAPES: [Shape; 15] = [
+const SHAPES: [Shape; 16] = [
     ("references", 2000, |n| annotated(&[("secrets", lines(n, |i| format!("a{i}")))], containers(1))),
     ("bad references", 80_000, |n| annotated(&[("secrets", "a_,".repeat(n))], containers(1))),
     ("bad maps", 10_000, |n| annotated(&[("secrets", lines(n, |_| "- {nmae: a, b: c}".to_owned()))], containers(1))),
@@ -122,6 +122,15 @@ const SHAPES: [Shape; 15] = [
         annotated(&[("env", "V=a".to_owned())], spec)
     }),
     ("deep paths", 250, |n| annotated(&[("secrets", lines(n, |i| format!("{}{i:03}=a", "d/".repeat(500))))], containers(1))),
+    ("mounts below a volume with many items", 500, |n| {
+        let mut pod = annotated(&[("secrets", "a".to_owned())], containers(n));
+        for container in pod["spec"]["containers"].as_array_mut().unwrap() {
+            container["volumeMounts"] = json!([{ "name": "v", "mountPath": "/keyvault" }]);
+        }
+        let items = vec![json!({ "key": "a", "path": "b" }); 20 * n];
+        pod["spec"]["volumes"] = json!([{ "name": "v", "hostPath": { "path": "/", "type": "", "items": items } }]);
+        pod
+    }),
     ("mounts of volumes that are ours", 20_000, |n| {
         let mount = json!({ "name": "keyvault-files", "mountPath": "/keyvault", "readOnly": true });
         let mut pod = annotated(&[("secrets", "a".to_owned())], containers(1));
@@ -192,7 +201,7 @@ fn what_is_over_a_bound_is_one_problem() {
         format!("{ONE}annotation keyvault-injector.io/templates: it has 3000 templates, and 2048 are the most that a plan can hold: write fewer")
     );
     assert_eq!(refused("references", &annotated(&secrets("a_,".repeat(300_000)), containers(1))), format!("{ONE}{}", too_long(900_000 + 28)));
-    let spec = json!({ "containers": vec![json!({}); 900_000] });
+    let spec = json!({ "containers": vec![json!({}); 90_000] });
     assert_eq!(refused("empty containers", &annotated(&secrets("a".to_owned()), spec)), format!("{ONE}{too_many}"));
 
     let long = json!({ "containers": [{ "name": "n".repeat(150_000) }] });
@@ -202,6 +211,53 @@ fn what_is_over_a_bound_is_one_problem() {
     assert_eq!(refused("a long name", &annotated(&named, long)), name_too_long(150_000));
     let long = json!({ "containers": [{ "name": "n".repeat(2_500_000) }] });
     assert_eq!(refused("a very long name", &annotated(&named, long)), name_too_long(2_500_000));
+}
+
+/// Three million bytes of the shortest entries that there are, past an API server that would write them out.
+#[test]
+fn lists_of_empty_entries_take_no_memory() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let asks = [("secrets", "a".to_owned()), ("env", "V=a".to_owned())];
+    let of_container = |field: &str, entries: Value| {
+        let mut pod = annotated(&asks, containers(1));
+        pod["spec"]["containers"][0][field] = entries;
+        pod
+    };
+    let of_spec = |field: &str, entries: Value| {
+        let mut pod = annotated(&asks, containers(1));
+        pod["spec"][field] = entries;
+        pod
+    };
+    let maps = |count: usize| json!(vec![json!({}); count]);
+    let terms = |terms: Value| json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } } });
+    let texts = json!(vec![""; 900_000]);
+    for (name, pod) in [
+        ("volumes", of_spec("volumes", maps(900_000))),
+        ("mounts", of_container("volumeMounts", maps(900_000))),
+        ("variables", of_container("env", maps(900_000))),
+        ("arguments", of_container("args", texts.clone())),
+        ("a command", of_container("command", texts.clone())),
+        ("a probe", of_container("livenessProbe", json!({ "exec": { "command": texts } }))),
+        ("terms", of_spec("affinity", terms(maps(900_000)))),
+        ("values", of_spec("affinity", terms(json!([{ "matchExpressions": [{ "key": "k", "operator": "In", "values": texts }] }])))),
+        ("numbers that nobody reads", of_spec("more", json!(vec![0; 1_400_000]))),
+    ] {
+        assert_eq!(refused(name, &pod), "keyvault-injector: the pod cannot be read: it holds more than 100000 values", "{name}");
+    }
+    // What is just within the bound is read, and within the same memory.
+    for (name, pod) in [
+        ("volumes", of_spec("volumes", maps(99_000))),
+        ("mounts", of_container("volumeMounts", maps(99_000))),
+        ("variables", of_container("env", maps(99_000))),
+        ("arguments", of_container("args", json!(vec![""; 99_000]))),
+    ] {
+        let cost = cost(&pod, 1);
+        check_bounds(name, &cost);
+    }
+    // Commas in a text are not values.
+    let spec = json!({ "containers": [{ "name": "c", "args": [",\\\",".repeat(200_000)] }] });
+    let answer = cost(&annotated(&[("secrets", "a".to_owned())], spec), 1).answer;
+    assert!(serde_json::from_slice::<Value>(&answer).unwrap()["response"]["allowed"].as_bool().unwrap());
 }
 
 #[test]

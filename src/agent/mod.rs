@@ -151,7 +151,7 @@ fn started(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> Res
 fn failed(places: &Places, plan: &Plan, problems: &[Problem]) -> ExitCode {
     let lines = report::lines(problems, &plan.identity);
     lines.iter().for_each(|line| tracing::error!("{line}"));
-    let room = plan.termination_message_bytes.map_or(termination::LONGEST, usize::from);
+    let room = termination::room(plan.termination_message_bytes);
     termination::write(&places.termination_log(), &termination::fit(&lines, room));
     ExitCode::from(problems.first().map_or(report::UNUSABLE, |problem| report::exit_code(problem.failure.class)))
 }

@@ -36,7 +36,7 @@ impl Places {
 
     /// Says in the termination log why the plan cannot be carried out.
     pub(super) fn tell(&self, unusable: &dyn std::fmt::Display) {
-        termination::write(&self.termination_log(), &format!("plan: {unusable}\n"));
+        termination::write_line(&self.termination_log(), &format!("plan: {unusable}"), None);
     }
 
     /// The plan with every path in its place.

@@ -86,8 +86,9 @@ fn sign_in_step(identity: &Identity) -> &'static str {
 pub(super) fn lines(problems: &[Problem], identity: &Identity) -> Vec<String> {
     let mut lines = Vec::new();
     for Problem { object, failure } in problems {
+        let step = failure.next_step.unwrap_or_else(|| next_step(failure.class, identity));
         // What the server says often ends in a full stop of its own.
-        let line = format!("{} {object}: {}; {}", failure.class, failure.to_string().trim_end_matches('.'), next_step(failure.class, identity));
+        let line = format!("{} {object}: {}; {step}", failure.class, failure.to_string().trim_end_matches('.'));
         if !lines.contains(&line) {
             lines.push(line);
         }

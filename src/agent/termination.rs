@@ -5,7 +5,19 @@ use std::io::Write;
 use std::path::Path;
 
 /// How much the kubelet keeps of the message of a pod with few containers.
-pub(super) const LONGEST: usize = 4_096;
+const LONGEST: usize = 4_096;
+/// How much it keeps in a pod of 24 containers. Without a plan nothing says how many there are.
+const WITHOUT_A_PLAN: usize = 512;
+
+/// How much the kubelet keeps, as the plan says; absent means [`LONGEST`].
+pub(super) fn room(bytes: Option<u16>) -> usize {
+    bytes.map_or(LONGEST, usize::from)
+}
+
+/// Writes one line of a program that may not know its plan.
+pub(super) fn write_line(path: &Path, line: &str, room: Option<usize>) {
+    write(path, &fit(&[line.to_owned()], room.unwrap_or(WITHOUT_A_PLAN)));
+}
 
 /// Whole lines as far as they fit into `room` bytes, then how many did not.
 pub(super) fn fit(lines: &[String], room: usize) -> String {
@@ -70,6 +82,17 @@ mod tests {
         for message in ["a longer one\n", "short\n"] {
             write(&path, message);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn a_line_without_a_plan_fits_into_the_share_of_many_containers() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("termination-log");
+        drop(std::fs::File::create(&path).unwrap());
+        for (room, expected) in [(None, 512), (Some(room(Some(1_365))), 1_365), (Some(room(None)), 4_096)] {
+            write_line(&path, &"x".repeat(5_000), room);
+            assert_eq!(std::fs::read(&path).unwrap().len(), expected);
         }
     }
 

@@ -15,29 +15,77 @@ pub(super) fn breaches<'v>(objects: impl Iterator<Item = &'v Value>, default: &s
     for object in objects.filter(|object| object["kind"] == "LimitRange" && object["metadata"]["namespace"].as_str().unwrap_or(default) == namespace)
     {
         let name = object["metadata"]["name"].as_str().unwrap_or("(without a name)");
-        let limits = object["spec"]["limits"].as_array().into_iter().flatten().filter(|limit| limit["type"] == "Container");
-        for limit in limits {
-            for (container, resource) in ours(pod).flat_map(|container| RESOURCES.map(|resource| (container, resource))) {
-                let breach = breach(limit, container, resource);
-                breaches.extend(breach.map(|breach| {
-                    let (container, key) = (container["name"].as_str().unwrap_or_default(), Key::AgentResources.annotation());
-                    format!("LimitRange {name} refuses the pod: container {container} has {breach}; set {key} on the pod or its Namespace")
-                }));
-            }
+        for limit in object["spec"]["limits"].as_array().into_iter().flatten() {
+            let of_type = match limit["type"].as_str() {
+                Some("Container") => of_containers(limit, pod),
+                Some("Pod") => of_pod(limit, pod),
+                Some(_) | None => Vec::new(),
+            };
+            let key = Key::AgentResources.annotation();
+            breaches
+                .extend(of_type.into_iter().map(|has| format!("LimitRange {name} refuses the pod: {has}; set {key} on the pod or its Namespace")));
         }
     }
     breaches
 }
 
-fn ours(pod: &Value) -> impl Iterator<Item = &Value> {
-    pod["spec"]["initContainers"].as_array().into_iter().flatten().filter(|container| container["name"] == AGENT || container["name"] == REFRESHER)
+fn of_containers(limit: &Value, pod: &Value) -> Vec<String> {
+    let ours = list(pod, "initContainers").filter(|container| is_ours(container));
+    let amounts = ours.flat_map(|container| RESOURCES.map(|resource| (container, resource)));
+    let breaches = amounts.filter_map(|(container, resource)| {
+        let name = container["name"].as_str().unwrap_or_default();
+        let breach = breach(limit, amount(container, "requests", resource), amount(container, "limits", resource), resource)?;
+        Some(format!("container {name} has {breach}"))
+    });
+    breaches.collect()
+}
+
+/// Only what the pod would not be refused for without our containers.
+fn of_pod(limit: &Value, pod: &Value) -> Vec<String> {
+    let breach_with = |is_counted: &dyn Fn(&Value) -> bool, resource: &str| {
+        breach(limit, total(pod, "requests", resource, is_counted), total(pod, "limits", resource, is_counted), resource)
+    };
+    let breaches = RESOURCES.into_iter().filter_map(|resource| {
+        let breach = breach_with(&|_| true, resource)?;
+        breach_with(&|container| !is_ours(container), resource).is_none().then(|| format!("with ours, its containers together have {breach}"))
+    });
+    breaches.collect()
+}
+
+/// What the API server counts for the pod: its containers and sidecars together, or the init container that asks for most beside the sidecars
+/// that run by then.
+fn total(pod: &Value, side: &str, resource: &str, is_counted: &dyn Fn(&Value) -> bool) -> Option<Quantity> {
+    let amounts = |field| list(pod, field).filter(|container| is_counted(container)).filter_map(|one| Some((one, amount(one, side, resource)?)));
+    let mut running: Vec<Quantity> = amounts("containers").map(|(_, amount)| amount).collect();
+    let (mut sidecars, mut most) = (Vec::new(), None);
+    for (container, amount) in amounts("initContainers") {
+        let of_start = Quantity::sum(sidecars.iter().chain([&amount]));
+        most = most.max(Some(of_start));
+        if container["restartPolicy"] == "Always" {
+            running.push(amount.clone());
+            sidecars.push(amount);
+        }
+    }
+    let running = if running.is_empty() { None } else { Some(Quantity::sum(&running)) };
+    running.max(most)
+}
+
+fn list<'v>(pod: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
+    pod["spec"][field].as_array().into_iter().flatten()
+}
+
+fn is_ours(container: &Value) -> bool {
+    container["name"] == AGENT || container["name"] == REFRESHER
+}
+
+fn amount(container: &Value, side: &str, resource: &str) -> Option<Quantity> {
+    quantity(&container["resources"][side][resource])
 }
 
 /// What is absent gets the LimitRange's own defaults.
-fn breach(limits: &Value, container: &Value, resource: &str) -> Option<String> {
+fn breach(limits: &Value, request: Option<Quantity>, limit: Option<Quantity>, resource: &str) -> Option<String> {
     let amount = |parent: &Value| quantity(&parent[resource]);
-    let limit = amount(&container["resources"]["limits"]);
-    let request = amount(&container["resources"]["requests"]).or_else(|| limit.clone());
+    let request = request.or_else(|| limit.clone());
     if let (Some(request), Some(min)) = (&request, amount(&limits["min"]))
         && *request < min
     {
@@ -99,11 +147,35 @@ mod tests {
     fn what_our_containers_keep_to_is_not_told() {
         for limit in [
             json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "50", "memory": "2"}, "min": {"cpu": "10m", "ephemeral-storage": "1Mi"}, "max": {"cpu": "500m", "memory": "32Mi"}}),
-            json!({"type": "Pod", "max": {"cpu": "1m"}}),
+            json!({"type": "PersistentVolumeClaim", "max": {"cpu": "1m"}}),
             json!({"type": "Container", "max": {"cpu": "x"}}),
             json!(null),
         ] {
             assert_eq!(told(&limit), [""; 0], "{limit}");
         }
+    }
+
+    #[test]
+    fn a_bound_of_the_whole_pod_is_told_only_if_it_would_hold_without_us() {
+        let of = |cpu: &str| json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
+        let pod = json!({"spec": {
+            "initContainers": [
+                {"name": "mesh", "restartPolicy": "Always", "resources": of("100m")},
+                {"name": REFRESHER, "restartPolicy": "Always", "resources": of("200m")},
+                {"name": "migrate", "resources": of("1")},
+            ],
+            "containers": [{"name": "web", "resources": of("300m")}, {"name": "log"}],
+        }});
+        let told = |limit: Value| {
+            let object = json!({"kind": "LimitRange", "metadata": {"name": "limits"}, "spec": {"limits": [limit]}});
+            breaches([&object].into_iter(), "default", "default", &pod)
+        };
+        // migrate starts beside two sidecars: 100m + 200m + 1 are more than the 600m of what runs later.
+        let expected = "LimitRange limits refuses the pod: with ours, its containers together have the cpu limit 1300m, and the max is 1200m; \
+                        set keyvault-injector.io/agent-resources on the pod or its Namespace";
+        assert_eq!(told(json!({"type": "Pod", "max": {"cpu": "1200m"}})), [expected]);
+        assert_eq!(told(json!({"type": "Pod", "max": {"cpu": "1300m"}})), [""; 0]);
+        assert_eq!(told(json!({"type": "Pod", "max": {"cpu": "1"}})), [""; 0], "without us the pod has 1100m");
+        assert_eq!(told(json!({"type": "Pod", "max": {"memory": "1Mi"}})), [""; 0]);
     }
 }

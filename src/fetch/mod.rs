@@ -75,10 +75,11 @@ async fn read<N: Network>(
 /// # Errors
 /// A certificate or key that is not one.
 pub async fn open(object: &Object, stored: Stored) -> Result<format::Object, Failure> {
-    let read = match stored {
-        // A PKCS#12 file says itself how long its key takes to derive. Others are answered meanwhile.
-        Stored::Certificate(_) => spawn_blocking(move || format::Object::read(stored)).await.map_err(|_| Failure::new(Class::Format, UNREADABLE))?,
-        Stored::Secret(_) | Stored::Key(_) => format::Object::read(stored),
+    let read = if format::derives_keys(&stored) {
+        // Meanwhile this thread answers others.
+        spawn_blocking(move || format::Object::read(stored)).await.map_err(|_| Failure::new(Class::Format, UNREADABLE))?
+    } else {
+        format::Object::read(stored)
     };
     let read = read.map_err(|error| Failure::new(Class::Format, error.to_string()))?;
     if let format::Object::Certificate(certificate) = &read {

@@ -87,7 +87,7 @@ async fn run(vault: &Vault, objects: &[Fetch], deadline: Duration) -> Result<Vec
 
 fn text(object: &format::Object) -> String {
     match object {
-        format::Object::Secret(secret) => String::from_utf8_lossy(secret.value.expose()).into_owned(),
+        format::Object::Secret(read) => String::from_utf8_lossy(read.secret.value.expose()).into_owned(),
         other @ (format::Object::Certificate(_) | format::Object::Key(_)) => panic!("{other:?} is no secret"),
     }
 }
@@ -280,15 +280,20 @@ async fn a_list_without_an_end_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_opened_beside_everything_else() {
-    let value = SecretValue::from(include_str!("../../tests/fixtures/pfx/kv-ec-chain3.b64").to_owned());
-    let secret = Secret { value, content_type: None, of_certificate: true, file_encoding: Encoding::Utf8, version: String::new() };
+async fn what_derives_keys_is_opened_beside_everything_else() {
+    let secret = || {
+        let value = SecretValue::from(include_str!("../../tests/fixtures/pfx/kv-ec-chain3.b64").to_owned());
+        let content_type = Some("application/x-pkcs12".to_owned());
+        Secret { value, content_type, of_certificate: true, file_encoding: Encoding::Utf8, version: String::new() }
+    };
     let object = &objects(&["web"])[0].object;
-    let mut opening = std::pin::pin!(open(object, Stored::Certificate(StoredCertificate::Secret(secret))));
-    tokio::select! {
-        biased;
-        _ = &mut opening => panic!("nothing else was polled meanwhile"),
-        () = std::future::ready(()) => {}
+    for stored in [Stored::Secret(secret()), Stored::Certificate(StoredCertificate::Secret(secret()))] {
+        let mut opening = std::pin::pin!(open(object, stored));
+        tokio::select! {
+            biased;
+            _ = &mut opening => panic!("nothing else was polled meanwhile"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(matches!(opening.await, Ok(format::Object::Certificate(_) | format::Object::Secret(_))));
     }
-    assert!(matches!(opening.await, Ok(format::Object::Certificate(_))));
 }

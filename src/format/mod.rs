@@ -32,7 +32,7 @@ use crate::vault::{Secret, Stored, StoredCertificate};
 #[derive(Debug)]
 pub enum Object {
     /// A secret, as it was stored.
-    Secret(Secret),
+    Secret(ReadSecret),
     /// A certificate with its chain in order.
     Certificate(Certificate),
     /// A key's public part.
@@ -46,12 +46,43 @@ impl Object {
     /// A certificate or key that is not one. A secret may be anything.
     pub fn read(stored: Stored) -> Result<Object, FormatError> {
         Ok(match stored {
-            Stored::Secret(secret) => Object::Secret(secret),
+            Stored::Secret(secret) => Object::Secret(secret.into()),
             Stored::Certificate(StoredCertificate::Secret(secret)) => Object::Certificate(Certificate::read(&secret.value)?),
             Stored::Certificate(StoredCertificate::Public { der, .. }) => Object::Certificate(Certificate::public(&der)?),
             Stored::Key(jwk) => Object::Key(Key::read(&jwk)?),
         })
     }
+}
+
+/// A secret, and what it takes a while to find out about it.
+#[derive(Debug)]
+pub struct ReadSecret {
+    /// As it was stored.
+    pub secret: Secret,
+    /// Key and chain as PEM, if the secret is the PKCS#12 file of a certificate.
+    bundle: Option<Result<SecretValue, CertificateError>>,
+}
+
+impl From<Secret> for ReadSecret {
+    fn from(secret: Secret) -> ReadSecret {
+        let bundle = is_pfx_of_certificate(&secret).then(|| Certificate::read(&secret.value).map(|certificate| certificate.bundle()));
+        ReadSecret { secret, bundle }
+    }
+}
+
+/// Whether reading it may take long: a PKCS#12 file says itself how many iterations derive its key.
+#[must_use]
+pub fn derives_keys(stored: &Stored) -> bool {
+    match stored {
+        Stored::Certificate(_) => true,
+        Stored::Secret(secret) => is_pfx_of_certificate(secret),
+        Stored::Key(_) => false,
+    }
+}
+
+fn is_pfx_of_certificate(secret: &Secret) -> bool {
+    let is_pfx = || secret.content_type.as_deref().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-pkcs12"));
+    secret.of_certificate && is_pfx()
 }
 
 /// Fetched objects by the plan's ids; an optional object that does not exist is absent.
@@ -225,20 +256,19 @@ pub fn render(value: &Value, values: &Values<'_>) -> Result<Rendered, FormatErro
     }
 }
 
-fn of_secret(secret: &Secret, property: Option<&PropertyPath>, encoding: Encoding) -> Result<SecretValue, FormatError> {
-    let is_pfx = || secret.content_type.as_deref().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-pkcs12"));
-    match (property, encoding) {
-        (Some(path), _) => encoding::decode(&property::select(&secret.value, path)?, encoding),
+fn of_secret(ReadSecret { secret, bundle }: &ReadSecret, property: Option<&PropertyPath>, encoding: Encoding) -> Result<SecretValue, FormatError> {
+    match (property, encoding, bundle) {
+        (Some(path), _, _) => encoding::decode(&property::select(&secret.value, path)?, encoding),
         // What Key Vault keeps for a certificate is no text that anybody stored, so it is given out in the form that programs read.
-        (None, Encoding::Utf8 | Encoding::AsTagged) if secret.of_certificate && is_pfx() => Ok(Certificate::read(&secret.value)?.bundle()),
-        (None, Encoding::AsTagged) => encoding::decode(&secret.value, secret.file_encoding),
-        (None, Encoding::Utf8 | Encoding::Base64 | Encoding::Hex) => encoding::decode(&secret.value, encoding),
+        (None, Encoding::Utf8 | Encoding::AsTagged, Some(bundle)) => Ok(bundle.clone()?),
+        (None, Encoding::AsTagged, None) => encoding::decode(&secret.value, secret.file_encoding),
+        (None, Encoding::Utf8 | Encoding::Base64 | Encoding::Hex, _) => encoding::decode(&secret.value, encoding),
     }
 }
 
 fn of_certificate(certificate: &Certificate, part: CertificatePart, password: Option<&str>, values: &Values<'_>) -> Result<Rendered, FormatError> {
     let password = password.and_then(|id| match values.get(id) {
-        Some(Object::Secret(secret)) => Some(&secret.value),
+        Some(Object::Secret(ReadSecret { secret, .. })) => Some(&secret.value),
         Some(Object::Certificate(_) | Object::Key(_)) | None => None,
     });
     Ok(match (certificate.part(part, password)?, part) {

@@ -2,7 +2,7 @@ use super::*;
 
 fn secret(value: &str, content_type: Option<&str>, of_certificate: bool) -> Object {
     let (value, content_type) = (SecretValue::from(value.to_owned()), content_type.map(str::to_owned));
-    Object::Secret(Secret { value, content_type, of_certificate, file_encoding: Encoding::Utf8, version: String::new() })
+    Object::Secret(Secret { value, content_type, of_certificate, file_encoding: Encoding::Utf8, version: String::new() }.into())
 }
 
 fn rendered(value: &Value, values: &Values<'_>) -> Result<Vec<u8>, String> {
@@ -36,7 +36,7 @@ fn the_tag_of_whoever_stored_a_file_holds_where_the_reference_is_silent() {
         (r#"{"team":"hex"}"#, Encoding::AsTagged, b"6869"),
         ("null", Encoding::AsTagged, b"6869"),
     ] {
-        let values = Values::from([("0", Object::Secret(bundle(tags)))]);
+        let values = Values::from([("0", Object::Secret(bundle(tags).into()))]);
         assert_eq!(rendered(&of_secret_value("0", None, encoding), &values).unwrap(), expected, "{tags} {encoding:?}");
     }
 }

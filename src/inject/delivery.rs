@@ -14,7 +14,8 @@ use crate::pod::{Container, EnvVar, Lazy};
 use crate::texts::EnvDelivery;
 
 /// The webhook asks no registry, so it cannot see the entry point.
-const ENTRY_POINT: &str = "write the image's entry point as command and args (Config.Entrypoint and Config.Cmd in docker image inspect IMAGE)";
+pub(super) const ENTRY_POINT: &str =
+    "write the image's entry point as command and args (Config.Entrypoint and Config.Cmd in docker image inspect IMAGE)";
 
 /// Decides for one container. Where no way works there is a problem.
 pub(super) fn choose(consumer: &Consumer<'_>, variables: &[usize], settings: &Settings, config: &Config, findings: &mut Findings) -> Family {

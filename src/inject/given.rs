@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::consumers::{Consumer, Family, containers};
-use super::delivery::{has_command, refuse_unreadable};
+use super::delivery::{ENTRY_POINT, has_command, refuse_unreadable};
 use super::findings::Findings;
-use super::mounts;
+use super::mounts::Mounts;
+use super::planning::termination_message_bytes;
 use super::reserved::PROGRAM_VOLUME;
 use super::settings::Settings;
 use super::views::{View, Views};
@@ -39,10 +40,17 @@ pub(super) struct FileVariable {
 
 /// What stands before a container's command.
 pub(super) struct Wrapper {
-    /// The variable that tells it what to do.
-    pub(super) variable: Value,
+    /// What it is to do.
+    plan: ExecPlan,
     /// Whether it stays as the parent of the container's own program.
     pub(super) supervises: bool,
+}
+
+impl Wrapper {
+    /// The variable that holds its plan.
+    pub(super) fn variable(&self) -> Value {
+        self.plan.to_json().map(|json| json!({ "name": EXEC_VARIABLE, "value": json })).unwrap_or_default()
+    }
 }
 
 impl FileVariable {
@@ -55,10 +63,16 @@ impl FileVariable {
     }
 }
 
-/// Every container but ours, in the order of [`containers`], those that are given nothing among them.
-pub(super) fn given<'p>(pod: &'p PodView<'p>, settings: &Settings, views: &Views<'_>, findings: &mut Findings) -> Vec<Given<'p>> {
-    let given: Vec<_> = containers(pod).map(|consumer| of(pod, consumer, settings, views, findings)).collect();
-    given.iter().for_each(|given| check_mounts(pod, given, settings, findings));
+/// Every container but ours, in the order of [`containers`], those that are given nothing among them. `count` is how many the pod will have.
+pub(super) fn given<'p>(pod: &'p PodView<'p>, settings: &Settings, views: &Views<'_>, count: usize, findings: &mut Findings) -> Vec<Given<'p>> {
+    let mut given: Vec<_> = containers(pod).map(|consumer| of(pod, consumer, settings, views, findings)).collect();
+    let mounts = Mounts::new(pod);
+    for given in &mut given {
+        if let Some(wrapper) = &mut given.wrapper {
+            wrapper.plan.termination_message_bytes = termination_message_bytes(count);
+        }
+        check_mounts(&mounts, given, settings, findings);
+    }
     given
 }
 
@@ -70,7 +84,7 @@ fn of<'p>(pod: &'p PodView<'p>, consumer: Consumer<'p>, settings: &Settings, vie
         refuse_unreadable(consumer.container, findings);
         if !has_command(consumer.container) {
             findings.problem(format!(
-                "container {}: {} needs a command that can be wrapped: write the image's entry point as its command, or name other containers in {}",
+                "container {}: {}: it has no command that could be wrapped: {ENTRY_POINT}; or name other containers in {}",
                 consumer.container.name.as_str(),
                 Key::OnChange.annotation(),
                 Key::Containers.annotation()
@@ -111,20 +125,19 @@ fn of<'p>(pod: &'p PodView<'p>, consumer: Consumer<'p>, settings: &Settings, vie
     }
     if plan != ExecPlan::default() {
         given.mounts.push(json!({ "name": PROGRAM_VOLUME, "mountPath": PROGRAM_DIRECTORY, "readOnly": true }));
-        let variable = plan.to_json().map(|json| json!({ "name": EXEC_VARIABLE, "value": json })).unwrap_or_default();
-        given.wrapper = Some(Wrapper { variable, supervises: reaction.is_some() });
+        given.wrapper = Some(Wrapper { plan, supervises: reaction.is_some() });
     }
     given
 }
 
 /// Refuses mounts of the container that are in the way of ours.
-fn check_mounts(pod: &PodView<'_>, given: &Given<'_>, settings: &Settings, findings: &mut Findings) {
+fn check_mounts(mounts: &Mounts<'_>, given: &Given<'_>, settings: &Settings, findings: &mut Findings) {
     let path = settings.mount_path.as_str();
     if given.mounts.iter().any(|mount| mount["mountPath"] == path) {
-        mounts::check(pod, &given.consumer, path, &format!("set {} to a free path", Key::MountPath.annotation()), findings);
+        mounts.check(&given.consumer, path, &format!("set {} to a free path", Key::MountPath.annotation()), findings);
     }
     if given.wrapper.is_some() {
-        mounts::check(pod, &given.consumer, DIRECTORY, "that place belongs to keyvault-injector; mount it elsewhere", findings);
+        mounts.check(&given.consumer, DIRECTORY, "that place belongs to keyvault-injector; mount it elsewhere", findings);
     }
 }
 

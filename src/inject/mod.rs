@@ -181,10 +181,10 @@ fn asked(
     let identity = identity::resolve(pod, sources, account, config, &mut findings);
     let ours = ours::find(pod, &config.agent, &mut findings);
     let views = views::arrange(pod, &settings, config, &mut findings);
-    let given = given::given(pod, &settings, &views, &mut findings);
+    let containers = consumers::containers(pod).count() + container::roles(pod, &settings).len();
+    let given = given::given(pod, &settings, &views, containers, &mut findings);
     let wraps = given.iter().any(|given| given.wrapper.is_some());
     let copies = wraps && !config.features.image_volumes;
-    let containers = consumers::containers(pod).count() + container::roles(pod, &settings).len();
     let plan = planning::plan(&Planning { settings: &settings, views: &views, config, copies, containers }, identity, &mut findings);
     let agents = resources::of_agents(pod, &settings, &views, copies, &mut findings);
     let plan = match (findings.deny(), plan) {

@@ -1,38 +1,72 @@
 //! Where a container mounts volumes of its own, beside the places where ours are to appear.
 
-use serde_json::Value;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::consumers::Consumer;
 use super::findings::Findings;
 use super::reserved::is_our_volume;
 use crate::pod::{PodView, VolumeMount};
 
-/// The kubelet mounts these read-only, whatever the mount says.
-const READ_ONLY_SOURCES: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected", "image"];
+/// The sources of a volume that the kubelet mounts read-only, whatever the mount says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadOnlySources {
+    config_map: Option<IgnoredAny>,
+    secret: Option<IgnoredAny>,
+    #[serde(rename = "downwardAPI")]
+    downward_api: Option<IgnoredAny>,
+    projected: Option<IgnoredAny>,
+    image: Option<IgnoredAny>,
+}
 
-/// Refuses a mount at or below `path`, and one that leaves the container runtime no way to make `path`.
-pub(super) fn check(pod: &PodView<'_>, consumer: &Consumer<'_>, path: &str, remedy: &str, findings: &mut Findings) {
-    let name = consumer.container.name.as_str();
-    let mounts = consumer.container.volume_mounts.iter().flatten().map(|mount| &mount.view);
-    let placed: Vec<(String, &VolumeMount<'_>)> =
-        mounts.filter(|mount| !is_our_volume(mount.name.as_str())).map(|mount| (normal(mount.mount_path.as_str()), mount)).collect();
-    for (used, mount) in placed.iter().filter(|(used, _)| is_within(used, path)) {
-        let volume = mount.name.as_str();
-        findings.problem(format!("container {name} already mounts volume {volume} at {used}, where the secrets would appear: {remedy}"));
+/// What the mounts of a pod's containers lead to.
+pub(super) struct Mounts<'p> {
+    pod: &'p PodView<'p>,
+    /// Whether each volume is read-only. Few pods ask.
+    volumes: OnceCell<HashMap<&'p str, bool>>,
+}
+
+impl<'p> Mounts<'p> {
+    pub(super) fn new(pod: &'p PodView<'p>) -> Mounts<'p> {
+        Mounts { pod, volumes: OnceCell::new() }
     }
-    let above = placed.iter().filter(|(used, _)| used != path && is_within(path, used)).max_by_key(|(used, _)| used.len());
-    if let Some((used, mount)) = above.filter(|(_, mount)| mount.read_only == Some(true) || is_read_only(pod, mount.name.as_str())) {
-        findings.problem(format!(
-            "container {name} mounts volume {} at {used} read-only, where no directory can be made for {path}: {remedy}",
-            mount.name.as_str()
-        ));
+
+    fn is_read_only(&self, volume: &str) -> bool {
+        let volumes = self.volumes.get_or_init(|| {
+            let all = self.pod.spec.volumes.iter().flatten();
+            all.map(|volume| (volume.view.name.as_str(), is_read_only(volume.raw.get()))).collect()
+        });
+        volumes.get(volume).copied().unwrap_or(false)
+    }
+
+    /// Refuses a mount at or below `path`, and one that leaves the container runtime no way to make `path`.
+    pub(super) fn check(&self, consumer: &Consumer<'_>, path: &str, remedy: &str, findings: &mut Findings) {
+        let name = consumer.container.name.as_str();
+        let mounts = consumer.container.volume_mounts.iter().flatten().map(|mount| &mount.view);
+        let placed: Vec<(String, &VolumeMount<'_>)> =
+            mounts.filter(|mount| !is_our_volume(mount.name.as_str())).map(|mount| (normal(mount.mount_path.as_str()), mount)).collect();
+        for (used, mount) in placed.iter().filter(|(used, _)| is_within(used, path)) {
+            let volume = mount.name.as_str();
+            findings.problem(|| format!("container {name} already mounts volume {volume} at {used}, where the secrets would appear: {remedy}"));
+        }
+        let above = placed.iter().filter(|(used, _)| used != path && is_within(path, used)).max_by_key(|(used, _)| used.len());
+        if let Some((used, mount)) = above.filter(|(_, mount)| mount.read_only == Some(true) || self.is_read_only(mount.name.as_str())) {
+            let volume = mount.name.as_str();
+            findings.problem(|| {
+                format!("container {name} mounts volume {volume} at {used} read-only, where no directory can be made for {path}: {remedy}")
+            });
+        }
     }
 }
 
-fn is_read_only(pod: &PodView<'_>, name: &str) -> bool {
-    let volume = pod.spec.volumes.iter().flatten().find(|volume| volume.view.name.as_str() == name);
-    let fields = volume.and_then(|volume| serde_json::from_str::<Value>(volume.raw.get()).ok());
-    fields.is_some_and(|fields| READ_ONLY_SOURCES.iter().any(|source| fields[*source].is_object()))
+fn is_read_only(volume: &str) -> bool {
+    let Ok(sources) = serde_json::from_str::<ReadOnlySources>(volume) else { return false };
+    let ReadOnlySources { config_map, secret, downward_api, projected, image } = sources;
+    [config_map, secret, downward_api, projected, image].iter().any(Option::is_some)
 }
 
 fn is_within(inner: &str, outer: &str) -> bool {
@@ -65,7 +99,7 @@ mod tests {
         let pod: PodView<'_> = serde_json::from_str(&text).unwrap();
         let mut findings = Findings::default();
         for consumer in containers(&pod) {
-            check(&pod, &consumer, "/keyvault/app", "mount it elsewhere", &mut findings);
+            Mounts::new(&pod).check(&consumer, "/keyvault/app", "mount it elsewhere", &mut findings);
         }
         findings.deny().map(|denial| denial.problems).unwrap_or_default()
     }
@@ -106,7 +140,7 @@ mod tests {
             {"name":"a","mountPath":"/keyvault","readOnly":false},{"name":"b","mountPath":"/","readOnly":true}]}]}}"#;
         let pod: PodView<'_> = serde_json::from_str(text).unwrap();
         let mut findings = Findings::default();
-        containers(&pod).for_each(|consumer| check(&pod, &consumer, "/keyvault/app", "mount it elsewhere", &mut findings));
+        containers(&pod).for_each(|consumer| Mounts::new(&pod).check(&consumer, "/keyvault/app", "mount it elsewhere", &mut findings));
         assert_eq!(findings.deny(), None);
     }
 }

@@ -237,7 +237,7 @@ fn environment(view: &View<'_>, settings: &Settings, ids: &[Vec<String>]) -> Opt
 }
 
 /// The kubelet keeps 4,096 bytes of a termination message, and divides 12,288 evenly among all containers of a pod.
-fn termination_message_bytes(containers: usize) -> Option<u16> {
+pub(super) fn termination_message_bytes(containers: usize) -> Option<u16> {
     let share = 12_288 / containers.max(1);
     if share < 4_096 { u16::try_from(share).ok() } else { None }
 }

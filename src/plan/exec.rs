@@ -42,6 +42,9 @@ pub struct ExecPlan {
     /// The container's own, where it sets one; absent means Kubernetes' default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination_message_path: Option<AbsolutePath>,
+    /// How many bytes of its termination message the kubelet keeps; absent means 4,096.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub termination_message_bytes: Option<u16>,
 }
 
 /// What happens to a running program when its values changed.
@@ -130,6 +133,7 @@ impl Default for ExecPlan {
             restarts_apart: default_apart(),
             restart_policy: RestartPolicy::Always,
             termination_message_path: None,
+            termination_message_bytes: None,
         }
     }
 }
@@ -187,7 +191,7 @@ mod tests {
             r#"{"version":1}"#,
             r#"{"version":1,"environment":"/keyvault-injector/env"}"#,
             r#"{"version":1,"environment":"/env","onChange":{"signal":"SIGHUP"},"watch":["/keyvault"],"spread":"5m"}"#,
-            r#"{"version":1,"onChange":"restart","watch":["/a","/b"],"grace":"1m","restartsApart":"1h","restartPolicy":"OnFailure","terminationMessagePath":"/log"}"#,
+            r#"{"version":1,"onChange":"restart","watch":["/a","/b"],"grace":"1m","restartsApart":"1h","restartPolicy":"OnFailure","terminationMessagePath":"/log","terminationMessageBytes":1365}"#,
         ] {
             assert_eq!(ExecPlan::from_json(text).unwrap().to_json().unwrap(), text);
         }

@@ -1,7 +1,7 @@
 //! The long form: a YAML list of short strings and maps.
 
-use super::{Destination, Format, FreeName, Grammar, NamedObject, Parsed, Pinned, Reference, Target, VaultLocator, group, select, short};
-use crate::names::{ContainerName, FileMode, ObjectName, ObjectVersion, VaultName};
+use super::{Destination, Format, FreeName, Grammar, NamedObject, Parsed, Pinned, Reference, Target, VaultLocator, group, habits, select, short};
+use crate::names::{ContainerName, FileMode, NOT_RENDERED, ObjectName, VaultName};
 use crate::plan::Encoding;
 use crate::property::PropertyPath;
 use crate::yaml::{Kind, Node, YamlError};
@@ -24,10 +24,11 @@ pub(super) fn parse(text: &str, parsed: &mut Parsed) {
     }
 }
 
-/// The brace of `${name}` opens a map if nothing quotes it.
+/// The braces of `${name}` and `{{ … }}` open maps if nothing quotes them.
 fn unquoted(text: &str, error: YamlError) -> YamlError {
     match text.lines().nth(error.line.saturating_sub(1)) {
         Some(line) if line.contains("${name}") => YamlError { message: "${name} needs quotes here: file: \"app/${name}\"".to_owned(), ..error },
+        Some(line) if line.contains("{{") => YamlError { message: NOT_RENDERED.to_owned(), ..error },
         _ => error,
     }
 }
@@ -70,7 +71,7 @@ fn map_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Refe
     }
     let name = fields.take("name").map(Node::to_string);
     let label = name.as_deref().map_or_else(|| format!("item {number}"), |name| short::label(number, name));
-    let target = target_of(&mut fields, name.as_deref(), item, &mut problems);
+    let target = target_of(parsed.grammar, &mut fields, name.as_deref(), item, &mut problems);
     let destination = destination_of(parsed.grammar, &mut fields, item, &mut problems);
     let format = format_of(parsed.grammar, &mut fields, &mut problems);
     let password = password_of(parsed.grammar, format, &mut fields, &mut problems);
@@ -124,7 +125,7 @@ fn pair(item: &Node) -> Option<(&str, &str)> {
     ];
     let Kind::Map(entries) = &item.kind else { return None };
     let [(key, value)] = entries.as_slice() else { return None };
-    let key = key.text().filter(|key| nearest(key, &FIELDS).is_none())?;
+    let key = key.text().filter(|key| nearest(key, &FIELDS).is_none() && !habits::is_field(key))?;
     Some((key, value.text()?))
 }
 
@@ -136,11 +137,16 @@ fn pair_problem(grammar: Grammar, (key, value): (&str, &str)) -> String {
     }
 }
 
-fn target_of(fields: &mut Fields<'_>, name: Option<&str>, item: &Node, problems: &mut Problems) -> Option<Target> {
+fn target_of(grammar: Grammar, fields: &mut Fields<'_>, name: Option<&str>, item: &Node, problems: &mut Problems) -> Option<Target> {
+    let is_named_elsewhere = habits::refuse(grammar, fields, problems);
     let vault = fields.parse::<VaultLocator>("vault", problems);
     let version = fields.parse::<Pinned>("version", problems).map(|version| version.0);
     match name {
-        Some(name) => object_of(vault, name, version, item, problems),
+        Some(name) => {
+            let (vault, name) = object_of(grammar, vault, name, item, problems)?;
+            Some(Target::Object { vault, name, version })
+        }
+        None if is_named_elsewhere => None,
         None => {
             problems.add(item, "", "it names nothing: add name (or group, or select)");
             None
@@ -148,7 +154,13 @@ fn target_of(fields: &mut Fields<'_>, name: Option<&str>, item: &Node, problems:
     }
 }
 
-fn object_of(vault: Option<VaultLocator>, name: &str, version: Option<ObjectVersion>, item: &Node, problems: &mut Problems) -> Option<Target> {
+fn object_of(
+    grammar: Grammar,
+    vault: Option<VaultLocator>,
+    name: &str,
+    item: &Node,
+    problems: &mut Problems,
+) -> Option<(Option<VaultLocator>, ObjectName)> {
     if name.contains("://") {
         problems.add(item, "name", short::ADDRESS);
         return None;
@@ -163,12 +175,12 @@ fn object_of(vault: Option<VaultLocator>, name: &str, version: Option<ObjectVers
     }
     let mut keep = |message: String| problems.add(item, "name", message);
     let prefix = prefix.map(|text| text.parse::<VaultName>().map_err(|error| keep(error.to_string())));
-    let name = name.parse::<ObjectName>().map_err(|error| keep(error.to_string())).ok();
+    let name = habits::object_name(name, grammar).map_err(&mut keep).ok();
     let vault = match prefix {
         Some(named) => Some(VaultLocator::Name(named.ok()?)),
         None => vault,
     };
-    Some(Target::Object { vault, name: name?, version })
+    Some((vault, name?))
 }
 
 fn destination_of(grammar: Grammar, fields: &mut Fields<'_>, item: &Node, problems: &mut Problems) -> Option<Destination> {

@@ -1,7 +1,7 @@
 //! The short form: `[DEST=][VAULT/]NAME[@VERSION]`, separated by commas or line breaks.
 
-use super::{Destination, FreeName, Grammar, Parsed, Reference, Target};
-use crate::names::{FilePath, NamePrefix, VaultName};
+use super::{Destination, FreeName, Grammar, Parsed, Reference, Target, habits};
+use crate::names::{FilePath, VaultName};
 use crate::plan::Encoding;
 
 pub(super) fn parse(text: &str, parsed: &mut Parsed) {
@@ -83,28 +83,9 @@ fn target_of(source: &str, label: &str, parsed: &mut Parsed) -> Option<Target> {
         Some((vault, name)) => (Some(parsed.keep(label, vault.parse::<VaultName>())), name),
         None => (None, source),
     };
-    let name = match habit(name, parsed.grammar) {
-        Some(message) => {
-            parsed.problem(label, message);
-            return None;
-        }
-        None => parsed.keep(label, name.parse()),
-    };
+    let name = parsed.keep(label, habits::object_name(name, parsed.grammar));
     let (version, vault) = (transpose(version)?, transpose(vault)?);
     Some(Target::Object { vault: vault.map(super::VaultLocator::Name), name: name?, version })
-}
-
-/// What is no name, but something else that people write where it stands.
-fn habit(name: &str, grammar: Grammar) -> Option<String> {
-    if name.contains(" - ") {
-        return Some("YAML reads two lines as one item: begin each \"- \" in the same column".to_owned());
-    }
-    let (prefix, _) = name.split_once('*')?;
-    let fix = match (grammar, prefix.parse::<NamePrefix>()) {
-        (Grammar::Secrets, Ok(prefix)) => format!("write {{select: {{prefix: {prefix}}}, file: \"${{name}}\"}} in a YAML list"),
-        _ => "name each object".to_owned(),
-    };
-    Some(format!("a name has no wildcards: {fix}"))
 }
 
 /// `Some(None)` is a part that was written and was wrong.

@@ -205,7 +205,9 @@ impl<'p, N: Network> Client<'p, N> {
 fn pending(object: &Object) -> Failure {
     let (vault, name) = (object.vault.name(), &object.name);
     let state = format!("az keyvault certificate pending show --vault-name {vault} --name {name}");
-    Failure::new(Class::NotFound, format!("the certificate {name} is pending: it is requested and not issued yet, see {state}"))
+    let what = format!("the certificate {name} is pending: it is requested and not issued yet, see {state}");
+    let next_step = Some("have it issued (after an issuer outside Key Vault: az keyvault certificate pending merge), or mark the reference optional");
+    Failure { next_step, ..Failure::new(Class::NotFound, what) }
 }
 
 /// The address behind a link to the next page. A link to anywhere but the vault would take the token with it.

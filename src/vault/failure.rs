@@ -102,12 +102,14 @@ pub struct Failure {
     pub outlook: Outlook,
     /// Until when, where that is sooner than the deadline: what is mostly a mistake may not use up all the time.
     pub until: Option<Instant>,
+    /// What a person does about it, if that is not what the class says.
+    pub next_step: Option<&'static str>,
 }
 
 impl Failure {
     /// One that no other try will mend.
     pub(crate) fn new(class: Class, what: impl Into<String>) -> Failure {
-        Failure { class, what: what.into(), status: None, outlook: Outlook::Final, until: None }
+        Failure { class, what: what.into(), status: None, outlook: Outlook::Final, until: None, next_step: None }
     }
 
     pub(crate) fn transient(self) -> Failure {

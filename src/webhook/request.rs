@@ -58,14 +58,44 @@ impl<'a> Request<'a> {
         }
         // Checked once as a whole, and not again for each of its texts.
         let body = std::str::from_utf8(body).map_err(|error| Malformed::Json(format!("it is not UTF-8 (byte {})", error.valid_up_to() + 1)))?;
+        if holds_too_many_values(body) {
+            return Request::without_object(body, &format!("it holds more than {MAX_VALUES} values"));
+        }
         match serde_json::from_str::<ReviewJson<'a, PodView<'a>>>(body) {
             Ok(review) => review.request(|pod| pod.map_or_else(|| Subject::Unreadable("it is absent".to_owned()), |pod| Subject::Pod(Box::new(pod)))),
-            Err(error) => match serde_json::from_str::<ReviewJson<'a, IgnoredAny>>(body) {
-                Ok(review) => review.request(|_| Subject::Unreadable(place(&error))),
-                Err(error) => Err(Malformed::Json(place(&error))),
-            },
+            Err(error) => Request::without_object(body, &place(&error)),
         }
     }
+
+    /// Reads a review whose object is not read, and says why.
+    fn without_object(body: &'a str, why: &str) -> Result<Request<'a>, Malformed> {
+        match serde_json::from_str::<ReviewJson<'a, IgnoredAny>>(body) {
+            Ok(review) => review.request(|_| Subject::Unreadable(why.to_owned())),
+            Err(error) => Err(Malformed::Json(place(&error))),
+        }
+    }
+}
+
+/// How many values a review may hold: more than any pod that etcd takes. A value of two bytes may take a hundred once it is read.
+const MAX_VALUES: usize = 100_000;
+
+/// Counts the commas between values, in bodies that are long enough to have so many.
+fn holds_too_many_values(body: &str) -> bool {
+    // No value between commas is shorter than a digit.
+    if body.len() <= 2 * MAX_VALUES {
+        return false;
+    }
+    let (mut count, mut in_text, mut is_escaped) = (0, false, false);
+    for byte in body.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b',' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count >= MAX_VALUES
 }
 
 /// What is wrong and where. Only that: the words around the place may be anything, secrets of the pod's author too.

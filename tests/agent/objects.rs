@@ -62,7 +62,7 @@ fn a_certificate_that_is_requested_and_not_issued_says_so() {
     let pending = "the certificate asked is pending: it is requested and not issued yet, see az keyvault certificate pending show --vault-name demo --name asked";
     let run = world.run(&plan);
     assert_eq!(run.code, 66, "{}", run.log);
-    let advice = "create it, correct name or version, or mark the reference optional";
+    let advice = "have it issued (after an issuer outside Key Vault: az keyvault certificate pending merge), or mark the reference optional";
     assert_eq!(run.termination, format!("not-found demo/asked: {pending}; {advice}\n"));
     let run = world.run(&plan.with("/fetch/0/certificate/optional", json!(true)));
     assert_eq!(run.code, 0, "{}", run.log);

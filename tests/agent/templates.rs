@@ -1,6 +1,8 @@
 //! Templates: several values in one file.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 
 use serde_json::{Value, json};
 
@@ -38,6 +40,30 @@ fn values_properties_and_certificate_parts_are_rendered_into_one_file() {
     assert!(key.starts_with("-----BEGIN PRIVATE KEY-----\n") && key.ends_with("-----END PRIVATE KEY-----\n"));
     assert!(!run.log.contains("PRIVATE KEY"), "{}", run.log);
     assert_eq!(world.calls("vault")["200"], 4, "each object once");
+}
+
+/// As whom the image runs. Nobody but root may own what the process that renders a template opens: itself, and its limits.
+#[test]
+fn a_template_is_rendered_as_the_user_of_the_image() {
+    const USER: u32 = 65_532;
+    if !rustix::process::geteuid().is_root() {
+        // Every other test runs as somebody else than root.
+        return;
+    }
+    let world = World::new();
+    // The agent where that user may reach it: above the build directory may be a home.
+    let agent = world.path("agent");
+    std::fs::copy(env!("CARGO_BIN_EXE_keyvault-agent"), &agent).unwrap();
+    for path in [world.root.path().to_owned(), world.path("keyvault/files"), world.path("dev/termination-log")] {
+        std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
+    }
+    let plan = plan(&world, "app.conf", "p=${ secret('db-password') | urlencode }", &["db-password"], &[]);
+    let mut command = std::process::Command::new(&agent);
+    command.args(["fetch", "--root"]).arg(world.root.path()).env_clear().env("KEYVAULT_AGENT_PLAN", plan.0.to_string()).uid(USER).gid(USER);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text(&world, "app.conf"), "p=correct%20horse%20canary%20staple");
+    assert_eq!(std::fs::metadata(world.path("keyvault/files/app.conf")).unwrap().uid(), USER);
 }
 
 #[test]

@@ -29,6 +29,15 @@ fn what_is_not_found_ends_with_127() {
 }
 
 #[test]
+fn the_message_fits_into_the_containers_share_of_the_kubelets() {
+    let world = World::new(&[("SECRET", b"canary")]);
+    let name = "x".repeat(200);
+    let run = run(world.exec(json!({"terminationMessageBytes": 64})).args(["--", &format!("/{name}")]));
+    assert_eq!((run.status.code(), run.stderr), (Some(127), format!("keyvault-agent: /{name}: no such program\n")));
+    assert_eq!(world.termination(), format!("/{}…\n", "x".repeat(59)));
+}
+
+#[test]
 fn what_cannot_be_executed_ends_with_126() {
     let world = World::new(&[("SECRET", b"canary")]);
     let cannot = |name: &str, reason: &str| {

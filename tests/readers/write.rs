@@ -178,7 +178,7 @@ fn rendered(value: &Value, values: &Values<'_>) -> Result<Vec<u8>, String> {
 }
 
 fn secret(value: String) -> Object {
-    Object::Secret(stored(value))
+    Object::Secret(stored(value).into())
 }
 
 fn stored(value: String) -> Secret {

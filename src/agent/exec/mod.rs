@@ -60,10 +60,11 @@ pub(super) fn run(supervise: bool, program: &[OsString], environment: &dyn Fn(&s
     let plan = environment(EXEC_VARIABLE).ok_or(ExecError::NoPlan).and_then(|text| Ok(ExecPlan::from_json(&text)?));
     let log = plan.as_ref().ok().and_then(|plan| plan.termination_message_path.as_ref());
     let log = PathBuf::from(log.map_or(TERMINATION_LOG, |path| path.as_str()));
+    let room = plan.as_ref().ok().map(|plan| termination::room(plan.termination_message_bytes));
     let result = plan.and_then(|plan| if supervise { Ok(supervise::run(&plan, program, &log)?) } else { Err(become_program(&plan, program)) });
     ExitCode::from(result.unwrap_or_else(|error| {
         say(&error.to_string());
-        termination::write(&log, &termination::fit(&[error.to_string()], termination::LONGEST));
+        termination::write_line(&log, &error.to_string(), room);
         error.exit_code()
     }))
 }

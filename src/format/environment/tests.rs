@@ -49,7 +49,7 @@ fn variable(name: &str, object: &str) -> Variable {
 
 fn secret(value: &[u8]) -> Object {
     let value = SecretValue::new(value.to_vec());
-    Object::Secret(Secret { value, content_type: None, of_certificate: false, file_encoding: Encoding::Utf8, version: String::new() })
+    Object::Secret(Secret { value, content_type: None, of_certificate: false, file_encoding: Encoding::Utf8, version: String::new() }.into())
 }
 
 fn written(value: &[u8]) -> Result<Vec<u8>, String> {

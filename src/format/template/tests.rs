@@ -9,7 +9,7 @@ const PEM: &str = include_str!("../../../tests/fixtures/pfx/kv-ec-chain3.expecte
 fn values() -> Values<'static> {
     let secret = |value: &str| {
         let value = SecretValue::from(value.to_owned());
-        Object::Secret(Secret { value, content_type: None, of_certificate: false, file_encoding: Encoding::Utf8, version: String::new() })
+        Object::Secret(Secret { value, content_type: None, of_certificate: false, file_encoding: Encoding::Utf8, version: String::new() }.into())
     };
     let certificate = Certificate::read(&SecretValue::from(PFX.to_owned())).unwrap();
     Values::from([

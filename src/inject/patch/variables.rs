@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Operations, borrow, container_path};
 use crate::inject::delivery::is_ours;
-use crate::inject::given::{FileVariable, Given};
+use crate::inject::given::{FileVariable, Given, Wrapper};
 use crate::plan::EXEC_VARIABLE;
 use crate::pod::{EnvVar, Lazy};
 
@@ -23,7 +23,7 @@ pub(super) fn set(given: &Given<'_>, operations: &mut Operations) {
     let there = env.and_then(Lazy::read);
     let list = container_path(given.consumer.place, &["env"]);
     let at = |index: usize| [list.clone(), vec![index.to_string()]].concat();
-    let wrapper = given.wrapper.as_ref().map(|wrapper| &wrapper.variable);
+    let wrapper = given.wrapper.as_ref().map(Wrapper::variable);
     let variables = there.as_deref().unwrap_or_default();
 
     let stands_first =
@@ -33,17 +33,17 @@ pub(super) fn set(given: &Given<'_>, operations: &mut Operations) {
     let is_stale = |variable: &EnvVar<'_>| {
         // A variable that the pod's author set and lets us replace: the last one of a name would hold.
         let replaced = names.contains(variable.name.as_str());
-        let wrapper_of_old = variable.name.as_str() == EXEC_VARIABLE && !wrapper.is_some_and(|wanted| is_wrapper(wanted, variable));
+        let wrapper_of_old = variable.name.as_str() == EXEC_VARIABLE && !wrapper.as_ref().is_some_and(|wanted| is_wrapper(wanted, variable));
         is_ours(variable) || replaced || wrapper_of_old
     };
     let (stale, left): (Vec<usize>, Vec<usize>) = (0..variables.len()).partition(|index| *index >= first && is_stale(&variables[*index]));
     for index in stale.iter().rev() {
         operations.remove(&borrow(&at(*index)));
     }
-    let missing = wrapper.filter(|_| !left.iter().any(|index| variables[*index].name.as_str() == EXEC_VARIABLE));
+    let missing = wrapper.clone().filter(|_| !left.iter().any(|index| variables[*index].name.as_str() == EXEC_VARIABLE));
     let front: Vec<Value> = if stands_first { Vec::new() } else { given.variables.iter().map(FileVariable::value).collect() };
     if there.is_none() {
-        let all: Vec<Value> = front.into_iter().chain(missing.cloned()).collect();
+        let all: Vec<Value> = front.into_iter().chain(missing).collect();
         if !all.is_empty() {
             operations.add(&borrow(&list), json!(all));
         }
@@ -52,7 +52,7 @@ pub(super) fn set(given: &Given<'_>, operations: &mut Operations) {
     for (index, variable) in front.into_iter().enumerate() {
         operations.add(&borrow(&at(index)), variable);
     }
-    operations.append(&borrow(&list), true, missing.cloned().into_iter().collect());
+    operations.append(&borrow(&list), true, missing.into_iter().collect());
 }
 
 fn is_same(wanted: &FileVariable, there: &EnvVar<'_>) -> bool {
