@@ -67,7 +67,7 @@ fn run(world: &World, pod: &Value) -> Run {
     for mount in agent["volumeMounts"].as_array().unwrap() {
         std::fs::create_dir_all(world.path(mount["mountPath"].as_str().unwrap().trim_start_matches('/'))).unwrap();
     }
-    std::fs::copy(world.path("token/token"), world.path("var/run/secrets/keyvault-injector/token")).unwrap();
+    std::fs::copy(world.path("token/token"), world.path("var/run/secrets/kubernetes.io/serviceaccount/token")).unwrap();
     world.run_with(&Plan(Value::Null), "exec \"$0\" \"$@\"", &[("KEYVAULT_AGENT_PLAN", plan_of(pod).unwrap())])
 }
 
