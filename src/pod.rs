@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::annotations::PREFIX;
@@ -12,11 +12,13 @@ use crate::quantity::Quantity;
 
 mod container;
 mod env;
+mod few;
 mod lazy;
 mod windows;
 
 pub use container::{Container, ContainerSecurity, Exec, VolumeMount};
 pub use env::{EnvVar, FileKey};
+pub use few::MAX_CONTAINERS;
 pub use lazy::Lazy;
 pub use windows::{Affinity, NodeLabels, Os};
 
@@ -213,49 +215,11 @@ pub struct Spec<'a> {
     #[serde(borrow)]
     pub volumes: Option<Vec<Raw<'a, Named<'a>>>>,
     /// `None` where there is no list to add to.
-    #[serde(borrow, default, deserialize_with = "few")]
+    #[serde(borrow, default, deserialize_with = "few::few")]
     pub init_containers: Option<Vec<Raw<'a, Container<'a>>>>,
     /// At least one, which the API server asks for only later.
-    #[serde(borrow, default, deserialize_with = "few_or_none")]
+    #[serde(borrow, default, deserialize_with = "few::few_or_none")]
     pub containers: Vec<Container<'a>>,
-}
-
-/// More containers than any kubelet starts. One more than these is kept, to tell by, and the rest is not read.
-pub const MAX_CONTAINERS: usize = 500;
-
-fn few_or_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    few(deserializer).map(Option::unwrap_or_default)
-}
-
-fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
-    Ok(Option::<Few<T>>::deserialize(deserializer)?.map(|Few(entries)| entries))
-}
-
-struct Few<T>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Few<T>, D::Error> {
-        struct FewVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for FewVisitor<T> {
-            type Value = Few<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a sequence")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Few<T>, A::Error> {
-                let mut entries = Vec::new();
-                while entries.len() <= MAX_CONTAINERS
-                    && let Some(entry) = list.next_element()?
-                {
-                    entries.push(entry);
-                }
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Few(entries))
-            }
-        }
-        deserializer.deserialize_seq(FewVisitor(PhantomData))
-    }
 }
 
 /// Reads null as nothing.
