@@ -60,7 +60,7 @@ pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
             return Err(error(index, format!("more than {MOST} blocks")));
         }
         if label.contains(DASHES) {
-            return Err(error(index, "a block stands on one line: its line breaks have been lost".to_owned()));
+            return Err(error(index, "a block is on one line: its line breaks have been lost".to_owned()));
         }
         let end = format!("-----END {label}-----");
         // Reserved whole: a buffer that grows leaves what it held.
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_no_pem_is_told_with_its_line() {
         for (text, expected) in [
-            ("-----BEGIN X----- AAAA -----END X-----", "line 1: a block stands on one line: its line breaks have been lost"),
+            ("-----BEGIN X----- AAAA -----END X-----", "line 1: a block is on one line: its line breaks have been lost"),
             ("\n-----BEGIN X-----\nAAAA\n", "line 2: the block \"X\" has no end"),
             ("-----BEGIN X-----\n-----END Y-----\n", "line 2: the block \"X\" is not ended before this"),
             ("-----BEGIN X-----\nAA\n\nAAAA\nA!\nAAAA\n-----END X-----\n", "line 5: the block \"X\" is not base64, or is cut off"),

@@ -128,7 +128,7 @@ impl Term<'_> {
             let pods: Api<PartialObjectMeta<Pod>> = Api::all(self.search.client.clone());
             tokio::select! {
                 () = watch::follow(pods, watch::all().fields(NOT_FINISHED), |event| self.see(event)) => {}
-                () = self.examine_all() => tracing::info!("there is room for more pods that were not injected: all pods are read anew"),
+                () = self.examine_all() => tracing::info!("there is room for more pods that were not injected: all pods are read again"),
             }
         }
     }

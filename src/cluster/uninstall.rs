@@ -61,7 +61,7 @@ pub enum Kept {
 #[derive(Debug, thiserror::Error)]
 pub enum UninstallError {
     /// The API server refused.
-    #[error("{object}: {reason}; whoever uninstalls needs the rights of a cluster administrator. What is listed as deleted is gone; run it again")]
+    #[error("{object}: {reason}; to uninstall takes the rights of a cluster administrator. What is listed as deleted is gone; run it again")]
     Forbidden {
         /// As `KIND/NAME`.
         object: String,

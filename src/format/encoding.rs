@@ -104,7 +104,7 @@ mod tests {
             (Encoding::Base64, "aGk aa\n", "the value is not base64: it is cut off or wrongly padded at character 6"),
             (Encoding::Base64, "a=Gk", "the value is not base64: it is cut off or wrongly padded at character 2"),
             (Encoding::Base64, "aGl=", "the value is not base64: it is cut off or wrongly padded at character 4"),
-            (Encoding::Hex, "0g", "the value is not hexadecimal: character 2 is no digit"),
+            (Encoding::Hex, "0g", "the value is not hexadecimal: character 2 is not a digit"),
             (Encoding::Hex, "00 0\n", "the value is not hexadecimal: it has an odd number of digits, and ends after character 4"),
         ] {
             assert_eq!(decoded(text, encoding).err().unwrap_or_default(), expected, "{text:?}");

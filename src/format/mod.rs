@@ -113,7 +113,7 @@ pub enum FormatError {
         position: usize,
     },
     /// A character that is no hexadecimal digit.
-    #[error("the value is not hexadecimal: character {position} is no digit")]
+    #[error("the value is not hexadecimal: character {position} is not a digit")]
     HexDigit {
         /// Counted from 1.
         position: usize,

@@ -136,7 +136,7 @@ pub enum KeyError {
     #[error("the curve {0:?} is not known: P-256, P-384, P-521 and P-256K are")]
     Curve(String),
     /// A number that is not base64url, or impossibly long.
-    #[error("member {0:?} of the key is no number that such a key can have")]
+    #[error("member {0:?} of the key is not a number that such a key can have")]
     Number(&'static str),
 }
 

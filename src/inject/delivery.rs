@@ -51,7 +51,7 @@ fn family(container: &Container<'_>, variables: &[usize], settings: &Settings, c
         (EnvDelivery::File, _, true) => Family::Environment,
         (EnvDelivery::Auto, true, _) => {
             findings.warning(|| {
-                format!("container {name}: {}: set by keyvault-agent exec, which stands before its command ({key} auto: it has a command)", names())
+                format!("container {name}: {}: set by keyvault-agent exec, which starts its command ({key} auto: it has a command)", names())
             });
             Family::Exec
         }

@@ -127,10 +127,10 @@ fn check(members: &[Member], format: Option<GroupFormat>, has_file: bool, item: 
     for (index, Member { key, .. }) in members.iter().enumerate() {
         let path = format!("group[{index}]");
         if !seen.insert(key) {
-            problems.add(item, &path, format!("the key {key} stands twice: give one of them another, as KEY=NAME"));
+            problems.add(item, &path, format!("the key {key} is there twice: give one of them another, as KEY=NAME"));
         }
         if format == Some(GroupFormat::Dotenv) && key.parse::<EnvName>().is_err() {
-            problems.add(item, &path, format!("{key:?} is no variable of a dotenv file: write KEY=NAME, such as DB_PASSWORD=db-password"));
+            problems.add(item, &path, format!("{key:?} is not a variable of a dotenv file: write KEY=NAME, such as DB_PASSWORD=db-password"));
         }
     }
 }

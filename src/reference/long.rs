@@ -36,8 +36,7 @@ fn unquoted(text: &str, error: YamlError) -> YamlError {
 fn item_reference(number: usize, item: &Node, parsed: &mut Parsed) -> Option<Reference> {
     match &item.kind {
         Kind::Scalar { text, .. } if item.is_bare_number() => {
-            parsed
-                .problem(&short::label(number, text), format!("a bare number stands where a reference is expected: write it in quotes, \"{text}\""));
+            parsed.problem(&short::label(number, text), format!("a reference is expected here, not a bare number: write it in quotes, \"{text}\""));
             None
         }
         Kind::Scalar { .. } if item.is_null() => {
@@ -170,7 +169,7 @@ fn object_of(
         None => (None, name),
     };
     if vault.is_some() && prefix.is_some() {
-        problems.add(item, "", "the vault stands twice, in vault and before the slash in name: keep one");
+        problems.add(item, "", "the vault is there twice, in vault and before the slash in name: keep one");
         return None;
     }
     let mut keep = |message: String| problems.add(item, "name", message);
@@ -273,7 +272,7 @@ fn refuse_foreign_fields(grammar: Grammar, fields: &mut Fields<'_>, problems: &m
         Grammar::Certificates => &OF_SECRETS,
         Grammar::Keys => &[OF_SECRETS[0], OF_SECRETS[1], OF_SECRETS[2], ("passwordFrom", NO_PFX), NO_VARIABLE],
         Grammar::Env => &[
-            ("file", "a variable is no file: use env, or move the reference to the annotation secrets"),
+            ("file", "a variable is not a file: use env, or move the reference to the annotation secrets"),
             ("mode", "a variable has no file mode: remove it"),
             ("passwordFrom", NO_PFX),
         ],

@@ -11,7 +11,7 @@ pub(super) fn parse(text: &str, parsed: &mut Parsed) {
         for item in line.split(',').map(str::trim) {
             number += 1;
             if item.is_empty() {
-                parsed.problem(&format!("item {number}"), "nothing stands between two commas: remove one");
+                parsed.problem(&format!("item {number}"), "there is nothing between two commas: remove one");
                 continue;
             }
             let label = label(number, item);
@@ -29,7 +29,7 @@ pub(super) fn label(number: usize, item: &str) -> String {
     format!("item {number} {:?}", format!("{shown}{cut}"))
 }
 
-pub(super) const ADDRESS: &str = "an address stands where a name is expected: write {name: SECRET, vault: \"https://HOST\"} in a YAML list";
+pub(super) const ADDRESS: &str = "a name is expected here, not an address: write {name: SECRET, vault: \"https://HOST\"} in a YAML list";
 
 /// Parses one item; its problems go to `parsed`.
 pub(super) fn item_reference(item: &str, label: String, parsed: &mut Parsed) -> Option<Reference> {

@@ -96,7 +96,7 @@ fn all_problems_come_at_once_and_good_references_survive() {
         [
             "item 2 \"my_secret\": \"my_secret\" is not a Key Vault object name: 1 to 127 letters, digits and hyphens",
             "item 3 \"../x=name\": \"../x\" is not a relative file path: names joined by single slashes, none of them . or .. or beginning with .., at most 255 bytes each and 1024 in all, no control characters",
-            "item 5: nothing stands between two commas: remove one",
+            "item 5: there is nothing between two commas: remove one",
             "item 6 \"b@latest\": \"latest\" is not a Key Vault object version: leave it out: without a version the latest is taken",
             "item 7 \"ab/c\": \"ab\" is not a vault name: 3 to 24 letters, digits and single hyphens, a letter first and no hyphen last",
         ]
@@ -106,7 +106,7 @@ fn all_problems_come_at_once_and_good_references_survive() {
 #[test]
 fn what_the_long_form_refuses() {
     for (text, grammar, expected) in [
-        ("- 12345", Grammar::Secrets, "item 1 \"12345\": a bare number stands where a reference is expected: write it in quotes, \"12345\""),
+        ("- 12345", Grammar::Secrets, "item 1 \"12345\": a reference is expected here, not a bare number: write it in quotes, \"12345\""),
         ("- \n- b", Grammar::Secrets, "item 1: it is empty: name an object, or remove the line"),
         ("- [a]", Grammar::Secrets, "item 1: a list in a list: a reference is a text or a map"),
         ("- {name: a, nmae: b}", Grammar::Secrets, "item 1 \"a\": nmae: unknown key; did you mean name?"),
@@ -117,7 +117,11 @@ fn what_the_long_form_refuses() {
             "item 1 \"a\": env: a file has no variable name: use file, or move the reference to the annotation env",
         ),
         ("- {name: a, optional: \"true\"}", Grammar::Secrets, "item 1 \"a\": optional: \"true\" is neither true nor false (without quotes)"),
-        ("- {name: v/a, vault: vault}", Grammar::Secrets, "item 1 \"v/a\": the vault stands twice, in vault and before the slash in name: keep one"),
+        (
+            "- {name: v/a, vault: vault}",
+            Grammar::Secrets,
+            "item 1 \"v/a\": the vault is there twice, in vault and before the slash in name: keep one",
+        ),
         ("- {name: a, containers: []}", Grammar::Secrets, "item 1 \"a\": containers: the list is empty: name a container, or remove the field"),
         (
             "- {name: a, vault: \"http://x.example\"}",
@@ -166,7 +170,7 @@ fn what_the_long_form_refuses() {
         (
             "https://evil.example/x",
             Grammar::Secrets,
-            "item 1 \"https://evil.example/x\": an address stands where a name is expected: write {name: SECRET, vault: \"https://HOST\"} in a YAML list",
+            "item 1 \"https://evil.example/x\": a name is expected here, not an address: write {name: SECRET, vault: \"https://HOST\"} in a YAML list",
         ),
         ("a", Grammar::Env, "item 1 \"a\": a variable has a name: write NAME=secret"),
         (

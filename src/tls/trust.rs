@@ -101,7 +101,7 @@ pub(super) fn verify(bundle: &[u8], pair: &Pair, name: &str, now: i64) -> Result
     if roots.is_empty() {
         return Err("it holds no certificate that is valid now".to_owned());
     }
-    let name = ServerName::try_from(name).map_err(|_| "this is no name of a server".to_owned())?;
+    let name = ServerName::try_from(name).map_err(|_| "this is not the name of a server".to_owned())?;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or(0)));
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider())).build();
     let [leaf, chain @ ..] = pair.chain() else { return Err("there is no certificate".to_owned()) };

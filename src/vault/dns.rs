@@ -154,13 +154,13 @@ impl Server {
     /// What the server says, be it that there is nothing; or why it says nothing.
     async fn ask(self: Arc<Server>, name: Name, family: RecordType) -> Result<Result<Vec<IpAddr>, Trouble>, String> {
         let server = &self.name;
-        let none = || Trouble::Negative(format!("it has no address, says {server}"));
+        let none = || Trouble::Negative(format!("{server} answered that it has no address"));
         match self.resolver.lookup(name, family).await {
             Ok(lookup) => {
                 let found: Vec<IpAddr> = lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
                 Ok(if found.is_empty() { Err(none()) } else { Ok(found) })
             }
-            Err(error) if error.is_nx_domain() => Ok(Err(Trouble::NoSuchName(format!("there is no such name, says {server}")))),
+            Err(error) if error.is_nx_domain() => Ok(Err(Trouble::NoSuchName(format!("{server} answered that there is no such name")))),
             Err(error) if error.is_no_records_found() => Ok(Err(none())),
             Err(NetError::Timeout) => Err(format!("{server} did not answer")),
             Err(NetError::Dns(DnsError::ResponseCode(code))) => Err(format!("{server} answered {}", format!("{code:?}").to_uppercase())),

@@ -43,7 +43,7 @@ pub enum TlsError {
         reason: String,
     },
     /// The name on the token proxy's certificate.
-    #[error("the plan's tokenProxy.sniName {0:?} is no name of a server")]
+    #[error("the plan's tokenProxy.sniName {0:?} is not the name of a server")]
     Name(String),
     /// The library refuses its own defaults.
     #[error("TLS cannot be used: {0}")]

@@ -137,7 +137,7 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Zeroizing<String>, Failure
     let unreadable = |reason: String| Failure::new(Class::Auth, format!("{what} cannot be read from {}: {reason}", path.display())).transient();
     // A pipe without a writer would be waited for without end.
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(unreadable("it is no regular file".to_owned()));
+        return Err(unreadable("it is not a regular file".to_owned()));
     }
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?);
     match text.trim() {

@@ -118,7 +118,7 @@ fn values_that_do_not_fit_the_plan_are_named_and_nothing_is_written() {
     assert_eq!(
         run.termination,
         format!(
-            "format demo/db-password: file a: the value is not hexadecimal: character 2 is no digit; {advice}\n\
+            "format demo/db-password: file a: the value is not hexadecimal: character 2 is not a digit; {advice}\n\
              format demo/config: file b: property sink.user: there is nothing at \"user\"; {advice}\n"
         )
     );

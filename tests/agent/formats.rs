@@ -61,7 +61,7 @@ fn cases() -> Vec<(&'static str, Value, String, &'static str)> {
         ("secret", base64.clone(), "Y2Fu\n!XJ5".to_owned(), "file f: the value is not base64: character 6 is none of its letters"),
         ("secret", base64.clone(), "Y2FuY".to_owned(), "file f: the value is not base64: it is cut off or wrongly padded at character 5"),
         ("secret", base64, "Y2=F".to_owned(), "file f: the value is not base64: it is cut off or wrongly padded at character 3"),
-        ("secret", hex.clone(), "00fx".to_owned(), "file f: the value is not hexadecimal: character 4 is no digit"),
+        ("secret", hex.clone(), "00fx".to_owned(), "file f: the value is not hexadecimal: character 4 is not a digit"),
         ("secret", hex, "00f\n".to_owned(), "file f: the value is not hexadecimal: it has an odd number of digits, and ends after character 3"),
         ("secret", property("a.b"), "{\"a\": {}}".to_owned(), "file f: property a.b: there is nothing at \"b\""),
         ("secret", property("a"), "{\"a\": null}".to_owned(), "file f: property a is null"),
@@ -86,7 +86,7 @@ fn cases() -> Vec<(&'static str, Value, String, &'static str)> {
             "certificate",
             chain.clone(),
             pem.replace('\n', " "),
-            "the PEM text cannot be read: line 1: a block stands on one line: its line breaks have been lost",
+            "the PEM text cannot be read: line 1: a block is on one line: its line breaks have been lost",
         ),
         ("certificate", chain.clone(), pem.replacen("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", 2), "line 1: the private key has a password"),
         (

@@ -118,9 +118,9 @@ async fn pods_that_slipped_through_are_told_once_whoever_holds_the_lease() {
     assert_eq!((holder.metric(FOUND).await, other.metric(FOUND).await, other.metric(PRESENT).await), (3.0, 0.0, 0.0));
 
     let text = cluster.kubectl(&["-n", &payments, "describe", "pod", &of_deployment]).await.ok();
-    assert!(text.contains("NotInjected") && text.contains(&format!("Delete the pod: its ReplicaSet {set} makes it anew.")), "{text}");
+    assert!(text.contains("NotInjected") && text.contains(&format!("Delete the pod: its ReplicaSet {set} creates it again.")), "{text}");
     let text = cluster.kubectl(&["-n", &payments, "get", "events"]).await.ok();
-    assert!(text.contains("pod/b-bare") && text.contains("Delete the pod and create it again: nothing else makes it anew."), "{text}");
+    assert!(text.contains("pod/b-bare") && text.contains("Delete the pod and create it again: no controller does."), "{text}");
 
     cluster.kubectl(&["label", "namespace", &later, &format!("{label}={value}")]).await.ok();
     assert_eq!(told_up_to(&cluster, &later, "b-before-the-label").await, ["b-before-the-label"]);

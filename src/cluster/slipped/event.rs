@@ -51,12 +51,12 @@ fn note(meta: &ObjectMeta) -> String {
     let asking: Vec<String> = asking(meta).into_iter().map(|key| key.annotation()).collect();
     let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     let remedy = owner.map_or_else(
-        || "Delete the pod and create it again: nothing else makes it anew.".to_owned(),
-        |owner| format!("Delete the pod: its {} {} makes it anew.", owner.kind, owner.name),
+        || "Delete the pod and create it again: no controller does.".to_owned(),
+        |owner| format!("Delete the pod: its {} {} creates it again.", owner.kind, owner.name),
     );
     format!(
         "The pod was not injected: it asks by annotation ({}), and has no init container {AGENT}, so nothing from Key Vault reaches it. {remedy} \
-         If the new pod is not injected either, pods of this namespace do not reach the webhook: tell whoever operates keyvault-injector.",
+         If the new pod is not injected either, pods of this namespace do not reach the webhook: tell the operators of keyvault-injector.",
         asking.join(", ")
     )
 }
@@ -81,8 +81,8 @@ mod tests {
             json!({"name": "web-7d9f-abcde", "namespace": "payments", "uid": "1", "annotations": annotations, "ownerReferences": [other, owner]});
         let event = serde_json::to_value(told(&metadata)).unwrap();
         let note = "The pod was not injected: it asks by annotation (keyvault-injector.io/secrets, keyvault-injector.io/env), and has no init \
-                    container keyvault-agent, so nothing from Key Vault reaches it. Delete the pod: its ReplicaSet web-7d9f makes it anew. If the \
-                    new pod is not injected either, pods of this namespace do not reach the webhook: tell whoever operates keyvault-injector.";
+                    container keyvault-agent, so nothing from Key Vault reaches it. Delete the pod: its ReplicaSet web-7d9f creates it again. If the \
+                    new pod is not injected either, pods of this namespace do not reach the webhook: tell the operators of keyvault-injector.";
         assert_eq!(
             event,
             json!({
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_bare_pod_is_to_be_made_by_hand() {
         let note = told(&json!({"name": "web", "uid": "1"})).note.unwrap();
-        assert!(note.contains(" Delete the pod and create it again: nothing else makes it anew. "), "{note}");
+        assert!(note.contains(" Delete the pod and create it again: no controller does. "), "{note}");
     }
 
     #[test]

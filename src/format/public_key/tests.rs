@@ -72,11 +72,11 @@ fn what_has_no_public_part_or_is_no_key_is_refused_in_words() {
     for (from, member, value, expected) in [
         (rsa, "kty", "oct-HSM", "a key of type \"oct-HSM\" has no public part: only RSA and EC keys have one"),
         (ec, "crv", "P-999", "the curve \"P-999\" is not known: P-256, P-384, P-521 and P-256K are"),
-        (ec, "x", "", "member \"x\" of the key is no number that such a key can have"),
-        (ec, "y", "!", "member \"y\" of the key is no number that such a key can have"),
+        (ec, "x", "", "member \"x\" of the key is not a number that such a key can have"),
+        (ec, "y", "!", "member \"y\" of the key is not a number that such a key can have"),
         (ec, "crv", "P-384", ""),
-        (rsa, "n", "AAAA", "member \"n\" of the key is no number that such a key can have"),
-        (rsa, "e", "", "member \"e\" of the key is no number that such a key can have"),
+        (rsa, "n", "AAAA", "member \"n\" of the key is not a number that such a key can have"),
+        (rsa, "e", "", "member \"e\" of the key is not a number that such a key can have"),
         (rsa, "kty", "EC", "the curve \"\" is not known: P-256, P-384, P-521 and P-256K are"),
     ] {
         let mut jwk = from.clone();
@@ -86,6 +86,6 @@ fn what_has_no_public_part_or_is_no_key_is_refused_in_words() {
     for (from, member) in [(rsa, "n"), (ec, "x")] {
         let mut jwk = from.clone();
         jwk[member] = json!(format!("B{long}"));
-        assert_eq!(key(&jwk).unwrap_err(), format!("member \"{member}\" of the key is no number that such a key can have"));
+        assert_eq!(key(&jwk).unwrap_err(), format!("member \"{member}\" of the key is not a number that such a key can have"));
     }
 }

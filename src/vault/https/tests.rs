@@ -141,7 +141,7 @@ async fn a_token_proxy_needs_a_ca_and_a_name() {
     let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
     for (ca, sni_name, expected) in [
         ("", "p", "the plan's tokenProxy.ca is not a list of PEM certificates: it holds none"),
-        (ca.as_str(), "no name", "the plan's tokenProxy.sniName \"no name\" is no name of a server"),
+        (ca.as_str(), "no name", "the plan's tokenProxy.sniName \"no name\" is not the name of a server"),
     ] {
         let proxy = TokenProxy { url: "https://p".to_owned(), sni_name: sni_name.to_owned(), ca: ca.to_owned() };
         let error = HttpsNetwork::new(None, Some(&proxy), &ProxyVariables::default(), &Resolver::new("/nonexistent")).err().unwrap();

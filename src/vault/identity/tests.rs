@@ -200,5 +200,5 @@ fn a_token_file_that_is_a_pipe_is_refused_instead_of_waited_for() {
     let pipe = folder.path().join("token");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let error = read(&pipe, "the ServiceAccount token").unwrap_err();
-    assert_eq!(error.to_string(), format!("the ServiceAccount token cannot be read from {}: it is no regular file", pipe.display()));
+    assert_eq!(error.to_string(), format!("the ServiceAccount token cannot be read from {}: it is not a regular file", pipe.display()));
 }
