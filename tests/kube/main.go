@@ -1,12 +1,14 @@
-// Command kube is what a test needs of Kubernetes in one binary: etcd, the API server, a few controllers and kubectl.
+// Command kube is what a test needs of Kubernetes in one binary: etcd, the API server, the controllers, the scheduler, the kubelet and
+// kubectl.
 //
-//	kube etcd|apiserver|controllers|kubectl FLAGS…
+//	kube etcd|apiserver|controllers|scheduler|kubelet|kubectl FLAGS…
 //
-// The flags are those of the programs themselves. The three servers end when their standard input closes, so that none outlives the
-// test run that started it, however that run ended. kubectl reads its standard input, as always.
+// The flags are those of the programs themselves. The servers end when their standard input closes, so that none outlives the test run
+// that started it, however that run ended. kubectl reads its standard input, as always.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -20,11 +22,15 @@ import (
 	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
+
+const programs = "etcd, apiserver, controllers, scheduler, kubelet or kubectl"
 
 func main() {
 	if len(os.Args) < 2 {
-		fail("which program? etcd, apiserver, controllers or kubectl")
+		fail("which program? " + programs)
 	}
 	program, args := os.Args[1], os.Args[2:]
 	switch program {
@@ -35,13 +41,17 @@ func main() {
 		run(apiserver.NewAPIServerCommand(), args)
 	case "controllers":
 		run(controllers.NewControllerManagerCommand(), args)
+	case "scheduler":
+		run(scheduler.NewSchedulerCommand(), args)
+	case "kubelet":
+		run(kubelet.NewKubeletCommand(context.Background()), args)
 	case "kubectl":
 		os.Args = append([]string{"kubectl"}, args...)
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 			util.CheckErr(err)
 		}
 	default:
-		fail("there is no program " + program + ": etcd, apiserver, controllers or kubectl")
+		fail("there is no program " + program + ": " + programs)
 	}
 }
 
