@@ -25,19 +25,22 @@ pub(super) fn url(port: u16) -> String {
     format!("https://127.0.0.1:{port}")
 }
 
+/// What the API server is called: from outside, by kubeconfigs, and from pods where there are any.
+const CALLED: [&str; 6] = ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+
 /// Writes everything that the API server and its callers read.
-pub(super) fn write(folder: &Folder, port: u16) {
+pub(super) fn write(folder: &Folder, port: u16, tokens: &str) {
     let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_key = KeyPair::generate().unwrap();
     put(CA, &ca.self_signed(&ca_key).unwrap().pem());
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let leaf = CertificateParams::new(CALLED.map(str::to_owned)).unwrap();
     put(CERTIFICATE, &leaf.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).unwrap().pem());
     put(KEY, &key.serialize_pem());
     write_client(folder);
-    put(TOKENS, &format!("{ADMINISTRATOR},administrator,1,system:masters\n"));
+    put(TOKENS, &format!("{ADMINISTRATOR},administrator,1,system:masters\n{tokens}"));
     put(KUBECONFIG, &kubeconfig(folder, port, "default", None));
 }
 

@@ -20,8 +20,11 @@ use kube::{Api, Client, Config};
 
 #[allow(unused_imports)] // each test program uses its own part
 pub(crate) use injector::{Injector, Loopback, OPTED_IN, Setup, registration};
-use process::{Folder, Server, free_port};
+#[allow(unused_imports)] // each test program uses its own part
+pub(crate) use process::{Folder, Server, first_to_live, free_port, run};
 use programs::Programs;
+#[allow(unused_imports)] // each test program uses its own part
+pub(crate) use programs::{UNTIL_STDIN_CLOSES, build};
 pub(crate) use wait::until;
 
 /// What the controllers do here: all that makes pods of Deployments, StatefulSets and Jobs, and what pods need to be admitted.
@@ -33,9 +36,28 @@ const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy"
     {"level": "Request", "verbs": ["create"], "resources": [{"group": "", "resources": ["pods"]}]},
     {"level": "None"}]}"#;
 
+/// What differs between the control planes of test programs.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) controllers: &'static str,
+    /// The addresses of Services.
+    pub(crate) services: &'static str,
+    /// Lines of `TOKEN,USER,UID,GROUPS` beside the administrator's.
+    pub(crate) tokens: &'static str,
+    /// More flags of the API server, or others in place of ours.
+    pub(crate) api_server: &'static [&'static str],
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { controllers: CONTROLLERS, services: "10.0.0.0/24", tokens: "", api_server: &[] }
+    }
+}
+
 /// A running control plane.
 pub(crate) struct Cluster {
     programs: Programs,
+    settings: Settings,
     /// `None` while a test has stopped it.
     api_server: Mutex<Option<Server>>,
     port: u16,
@@ -51,27 +73,29 @@ impl Cluster {
     /// The one of this test program. Each test takes its own namespaces, and its own names for what has none.
     pub(crate) async fn shared() -> &'static Cluster {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
-        blocking(|| SHARED.get_or_init(Cluster::start)).await
+        blocking(|| SHARED.get_or_init(|| Cluster::with(Settings::default()))).await
     }
 
     /// One of the test's own, for what would disturb others: to install the product as a whole, to stop the API server.
     pub(crate) async fn own() -> Cluster {
-        blocking(Cluster::start).await
+        blocking(|| Cluster::with(Settings::default())).await
     }
 
-    fn start() -> Cluster {
+    /// Blocks until it serves. Its programs have the namespaces of the thread that starts them.
+    pub(crate) fn with(settings: Settings) -> Cluster {
         let programs = Programs::find().unwrap_or_else(|missing| panic!("{missing}"));
         let folder = Folder::new();
         // A free port may be taken by someone else before the server has it.
         let (etcd, etcd_port) = process::first_to_live(3, || start_etcd(&programs, &folder));
         let (api_server, port) = process::first_to_live(3, || {
             let port = free_port();
-            credentials::write(&folder, port);
-            (start_api_server(&programs, &folder, port, etcd_port), port)
+            credentials::write(&folder, port, settings.tokens);
+            (start_api_server(&programs, &settings, &folder, port, etcd_port), port)
         });
-        let controllers = start_controllers(&programs, &folder);
+        let controllers = start_controllers(&programs, &settings, &folder);
         Cluster {
             programs,
+            settings,
             api_server: Mutex::new(Some(api_server)),
             port,
             etcd_port,
@@ -80,6 +104,16 @@ impl Cluster {
             _controllers: controllers,
             folder,
         }
+    }
+
+    /// Where all of its files are. It goes with the cluster.
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Where the API server listens, on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where the API server listens, as kubeconfigs have it.
@@ -157,7 +191,7 @@ impl Cluster {
 
     /// Brings it back, on the same port and with the same data.
     pub(crate) fn start_api_server(&self) {
-        let server = start_api_server(&self.programs, &self.folder, self.port, self.etcd_port).expect("the API server comes back");
+        let server = start_api_server(&self.programs, &self.settings, &self.folder, self.port, self.etcd_port).expect("the API server comes back");
         *self.api_server.lock().unwrap() = Some(server);
     }
 }
@@ -193,17 +227,16 @@ fn start_etcd(programs: &Programs, folder: &Folder) -> (Result<Server, String>, 
     (Server::start("etcd", command, folder, &format!("http://127.0.0.1:{port}/readyz")), port)
 }
 
-fn start_api_server(programs: &Programs, folder: &Folder, port: u16, etcd_port: u16) -> Result<Server, String> {
+fn start_api_server(programs: &Programs, settings: &Settings, folder: &Folder, port: u16, etcd_port: u16) -> Result<Server, String> {
     let file = |name: &str| folder.path().join(name).display().to_string();
     std::fs::write(file("audit-policy.json"), AUDIT_POLICY).unwrap();
-    let mut command = programs.server("kube-apiserver");
-    command.args([
+    let flags = [
         format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
         format!("--secure-port={port}"),
         "--bind-address=127.0.0.1".to_owned(),
         "--advertise-address=127.0.0.1".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        format!("--service-cluster-ip-range={}", settings.services),
         "--authorization-mode=RBAC".to_owned(),
         "--enable-admission-plugins=PodSecurity,ResourceQuota,ServiceAccount".to_owned(),
         format!("--admission-control-config-file={}", file(credentials::ADMISSION)),
@@ -216,17 +249,21 @@ fn start_api_server(programs: &Programs, folder: &Folder, port: u16, etcd_port: 
         format!("--service-account-signing-key-file={}", credentials::SERVICE_ACCOUNT_KEY),
         format!("--audit-policy-file={}", file("audit-policy.json")),
         format!("--audit-log-path={}", file("audit.log")),
-    ]);
+    ];
+    let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+    let ours = flags.iter().filter(|flag| !settings.api_server.iter().any(|other| name(other) == name(flag)));
+    let mut command = programs.server("kube-apiserver");
+    command.args(ours).args(settings.api_server);
     Server::start("kube-apiserver", command, folder, &format!("{}/readyz", credentials::url(port)))
 }
 
-fn start_controllers(programs: &Programs, folder: &Folder) -> Server {
+fn start_controllers(programs: &Programs, settings: &Settings, folder: &Folder) -> Server {
     let kubeconfig = folder.path().join(credentials::KUBECONFIG);
     let ca = folder.path().join(credentials::CA);
     let (server, _) = process::first_to_live(3, || {
         let port = free_port();
         let mut command = programs.server("kube-controller-manager");
-        command.arg(format!("--kubeconfig={}", kubeconfig.display())).arg(format!("--controllers={CONTROLLERS}"));
+        command.arg(format!("--kubeconfig={}", kubeconfig.display())).arg(format!("--controllers={}", settings.controllers));
         command.arg(format!("--root-ca-file={}", ca.display())).args(["--leader-elect=false", "--bind-address=127.0.0.1"]);
         command.arg(format!("--secure-port={port}")).arg(format!("--cert-dir={}", folder.path().join("controllers").display()));
         (Server::start("kube-controller-manager", command, folder, &format!("https://127.0.0.1:{port}/healthz")), port)

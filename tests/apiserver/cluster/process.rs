@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use super::{Output, PATIENCE};
 
 /// A folder of a cluster's own, on a memory disk where there is one. It goes with the value, or with the test program if the value is never dropped.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     remover: Child,
 }
 
 impl Folder {
-    pub(super) fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let path = tempfile::Builder::new().prefix("keyvault-injector-test-").tempdir_in(parent).unwrap().keep();
@@ -28,7 +28,7 @@ impl Folder {
         Folder { path, remover }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -41,17 +41,22 @@ impl Drop for Folder {
 }
 
 /// A running server.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
 }
 
 impl Server {
     /// Starts a program and waits until `ready` answers 200; an error is the end of what it wrote.
-    pub(super) fn start(name: &str, mut command: Command, folder: &Folder, ready: &str) -> Result<Server, String> {
+    pub(crate) fn start(name: &str, command: Command, folder: &Folder, ready: &str) -> Result<Server, String> {
+        Server::start_until(name, command, folder, || answers(ready))
+    }
+
+    /// The same for a program that has another way to say that it is ready.
+    pub(crate) fn start_until(name: &str, mut command: Command, folder: &Folder, ready: impl Fn() -> bool) -> Result<Server, String> {
         let log = folder.path().join(format!("{name}.log"));
         let mut server = Server { child: command.stdin(Stdio::piped()).stdout(output(&log)).stderr(output(&log)).spawn().unwrap() };
         let started = Instant::now();
-        while !answers(ready) {
+        while !ready() {
             if server.child.try_wait().unwrap().is_some() || started.elapsed() > PATIENCE {
                 let text = fs::read_to_string(&log).unwrap_or_default();
                 let end: Vec<&str> = text.lines().rev().take(15).collect();
@@ -60,6 +65,11 @@ impl Server {
             thread::sleep(Duration::from_millis(50));
         }
         Ok(server)
+    }
+
+    /// The process that was started.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -89,7 +99,7 @@ fn answers(url: &str) -> bool {
 }
 
 /// The first of some attempts that lives.
-pub(super) fn first_to_live<P>(attempts: usize, mut start: impl FnMut() -> (Result<Server, String>, P)) -> (Server, P) {
+pub(crate) fn first_to_live<P>(attempts: usize, mut start: impl FnMut() -> (Result<Server, String>, P)) -> (Server, P) {
     let mut errors = Vec::new();
     for _ in 0..attempts {
         match start() {
@@ -101,12 +111,12 @@ pub(super) fn first_to_live<P>(attempts: usize, mut start: impl FnMut() -> (Resu
 }
 
 /// A port that nobody listens on; whoever takes it must be ready to find it taken.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Runs a program to its end.
-pub(super) fn run(mut command: Command, input: &str) -> Output {
+pub(crate) fn run(mut command: Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// Ends a program when standard input closes, whoever held the other end and however that ended.
-const UNTIL_STDIN_CLOSES: &str = r#""$@" </dev/null & child=$!; cat >/dev/null; kill -9 $child 2>/dev/null; wait"#;
+pub(crate) const UNTIL_STDIN_CLOSES: &str = r#""$@" </dev/null & child=$!; cat >/dev/null; kill -9 $child 2>/dev/null; wait"#;
 
 /// The four programs.
 pub(super) enum Programs {
@@ -77,7 +77,8 @@ enum Program {
     Built(Command),
 }
 
-fn build() -> Result<PathBuf, String> {
+/// Our own build, with subcommands for every program of a cluster.
+pub(crate) fn build() -> Result<PathBuf, String> {
     let build = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kube/build");
     let output = Command::new(build).stdin(Stdio::null()).output().map_err(|error| format!("{build}: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();

@@ -1,0 +1,58 @@
+//! The product, installed by the README's commands.
+
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use super::{Node, PRODUCT_IMAGE, TENANT, until};
+use crate::cluster::Output;
+
+pub(crate) const PRODUCT: &str = "keyvault-injector";
+
+impl Node {
+    /// Two replicas, certificates of their own; and the emulator's CA in the configuration, as docs/configuration.md says.
+    pub(crate) async fn install(&self) {
+        until("ready node", async || {
+            let ready = self.cluster.kubectl(&["get", "node", super::NODE, "-o", "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}"]).await;
+            (ready.stdout == "True").then_some(())
+        })
+        .await;
+        self.apply_manifests(&[]).await;
+        self.rolled_out().await;
+        self.configure("").await;
+        self.rolled_out().await;
+    }
+
+    /// `keyvault-injector manifests … | kubectl apply -f -`.
+    pub(crate) async fn apply_manifests(&self, more: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+        command.args(["manifests", "--image", PRODUCT_IMAGE, "--tenant-id", TENANT]).args(more);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.cluster.kubectl_with(&["apply", "-f", "-"], std::str::from_utf8(&output.stdout).unwrap()).await.ok();
+    }
+
+    /// Gives the replicas their configuration, with more of `agent`, and restarts them.
+    pub(crate) async fn configure(&self, more: &str) {
+        let agent = format!("{{image: {PRODUCT_IMAGE}, extraCaFile: /etc/keyvault-injector/ca.pem, {more}}}");
+        let config = format!("agent: {agent}\ndefaults: {{tenantId: {TENANT}}}\nserver: {{tls: selfManaged}}\nfeatures: {{envFiles: on}}\n");
+        let patch = json!({"data": {"config.yaml": config, "ca.pem": self.emulator.ca_pem}}).to_string();
+        self.product(&["patch", "configmap", PRODUCT, "--patch", &patch]).await.ok();
+        self.product(&["rollout", "restart", "deployment", PRODUCT]).await.ok();
+    }
+
+    /// Both replicas are of the last generation and ready.
+    pub(crate) async fn rolled_out(&self) {
+        let rolled = self.product(&["rollout", "status", "deployment", PRODUCT, "--timeout=180s"]).await;
+        if !rolled.success {
+            let seen = self.product(&["describe", "pods"]).await.stdout;
+            let log = self.product(&["logs", "deployment/keyvault-injector", "--tail=30"]).await;
+            panic!("{rolled:?}\n{seen}\n{log:?}");
+        }
+    }
+
+    /// kubectl in the product's namespace.
+    pub(crate) async fn product(&self, arguments: &[&str]) -> Output {
+        self.cluster.kubectl(&[&["-n", PRODUCT], arguments].concat()).await
+    }
+}
