@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cloud::{Cloud, MetadataEndpoint};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, FileMode, Guid, LogLevel, NameError, VaultUrl};
+use crate::nodes::NodeFeature;
 use crate::quantity::Quantity;
 use crate::reference::VaultLocator;
 
@@ -27,7 +28,7 @@ pub struct Config {
     pub allowed_vault_hosts: Vec<String>,
     /// Containers that get nothing unless they are named in `containers`.
     pub excluded_containers: Vec<String>,
-    /// What every kubelet of the cluster can do.
+    /// What not every kubelet can do.
     pub features: Features,
     /// The injected container.
     pub agent: AgentConfig,
@@ -54,13 +55,45 @@ impl Config {
     }
 }
 
-/// What every kubelet of the cluster can do.
+/// What not every kubelet can do, and whether it is made use of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     /// `valueFrom.fileKeyRef`.
-    pub env_files: bool,
+    pub env_files: Switch,
     /// Image volumes.
-    pub image_volumes: bool,
+    pub image_volumes: Switch,
+    /// `RestartAllContainers`.
+    pub restart_in_place: Switch,
+}
+
+impl Features {
+    /// The switch of one.
+    #[must_use]
+    pub fn get(&self, feature: NodeFeature) -> Switch {
+        match feature {
+            NodeFeature::EnvFiles => self.env_files,
+            NodeFeature::ImageVolumes => self.image_volumes,
+            NodeFeature::RestartInPlace => self.restart_in_place,
+        }
+    }
+
+    /// Whether anything is left to the nodes to answer.
+    #[must_use]
+    pub fn follow_nodes(&self) -> bool {
+        NodeFeature::ALL.into_iter().any(|feature| self.get(feature) == Switch::Auto)
+    }
+}
+
+/// Whether the operator decides, or the nodes of the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Switch {
+    /// Yes while every schedulable Linux node can do it.
+    #[default]
+    Auto,
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 /// The injected container.

@@ -27,6 +27,8 @@ pub mod annotations;
 #[cfg(feature = "webhook")]
 pub mod installation;
 #[cfg(feature = "webhook")]
+pub mod nodes;
+#[cfg(feature = "webhook")]
 pub mod reference;
 #[cfg(feature = "webhook")]
 pub mod texts;

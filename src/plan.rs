@@ -15,11 +15,13 @@ use crate::property::PropertyPath;
 mod config_map;
 mod exec;
 mod json;
+mod refresh;
 mod select;
 mod value;
 
 pub use config_map::{ConfigMapTemplates, MAX_CONFIG_MAP_TEMPLATES};
 pub use exec::{EXEC_VARIABLE, ExecPlan, OnChange, ReloadSignal, RestartPolicy};
+pub use refresh::{RESTART_EXIT_CODE, Refresh, RestartAll};
 pub use select::{MAX_SELECTED, Select, Selector};
 pub use value::{CertificatePart, Encoding, KeyFormat, PlanTemplate, Value, Variable};
 
@@ -68,20 +70,6 @@ pub struct Plan {
     /// How many bytes of the agent's termination message the kubelet keeps; absent means 4,096.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination_message_bytes: Option<u16>,
-}
-
-/// How the files are kept up to date.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Refresh {
-    /// How long after one refresh the next comes, but for jitter.
-    pub every: Span,
-    /// Where health and metrics are served; absent means nowhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// A file whose change asks for a refresh at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub now_file: Option<AbsolutePath>,
 }
 
 /// The part of [`crate::cloud::Cloud`] that the agent needs.

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use keyvault_injector::config::{Config, TlsSource};
 use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
+use keyvault_injector::nodes::NodeAnswers;
 use keyvault_injector::pod::PodView;
 use serde_json::Value;
 
@@ -29,7 +30,7 @@ fn decide(manifest: &Value) -> Result<Injection, Denial> {
     let pod: PodView<'_> = serde_json::from_str(&pod).unwrap();
     let namespace = NamespaceDefaults { name: "payments".into(), annotations: vec![("vault".into(), "payments-prod".into())] };
     let account = ServiceAccountDefaults { found: true, client_id: Some("0f1e2d3c-1111-4222-8333-444455556666".into()), tenant_id: None };
-    inject(&pod, &namespace, &account, &operator())
+    inject(&pod, &namespace, &account, &NodeAnswers::default(), &operator())
 }
 
 /// The pods and the makers of pods with our annotations among the documents of a YAML text.

@@ -1,6 +1,7 @@
 //! Golden files of the core: each folder of `tests/golden/` is a pod as it stands in an admission request, and `expected.yaml` what becomes of it.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test golden` writes the expected files; read every change before you commit it.
+//! `nodes.yaml` lists what nodes report; without it there is no node.
 //! A case without its own `namespace.yaml`, `serviceaccount.yaml` or `config.yaml` takes the one beside the cases; `serviceaccount.yaml` without metadata means that there is none.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use core::{World, apply, check_promises, plan_of, review};
 use keyvault_injector::config::Config;
 use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, ServiceAccountDefaults};
+use keyvault_injector::nodes::{NodeAnswers, NodeFacts};
 use serde_json::{Map, Value, json};
 
 const PREFIX: &str = "keyvault-injector.io/";
@@ -55,8 +57,21 @@ fn world(case: &Path) -> World {
             client_id: of_account("azure.workload.identity/client-id"),
             tenant_id: of_account("azure.workload.identity/tenant-id"),
         },
+        nodes: nodes(case),
         config,
     }
+}
+
+/// What the nodes of `nodes.yaml` answer; without that file there are none.
+fn nodes(case: &Path) -> NodeAnswers {
+    let list = fs::read_to_string(case.join("nodes.yaml")).map(|text| yaml(&text)).unwrap_or_default();
+    let word = |node: &Value, field: &str| node[field].as_str().unwrap_or_default().to_owned();
+    let facts = |node: &Value| {
+        let features = node["features"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        (word(node, "name"), NodeFacts::new(&word(node, "kubelet"), &word(node, "runtime"), features))
+    };
+    let nodes: Vec<(String, NodeFacts)> = list.as_array().into_iter().flatten().map(facts).collect();
+    NodeAnswers::of(nodes.iter().map(|(name, facts)| (name.as_str(), facts)))
 }
 
 // === what a case looks like ===

@@ -275,3 +275,31 @@ fn what_is_wrong_with_a_namespace_is_said_beside_the_idle_warning() {
         ["warning: Pod shop/p: Namespace shop: annotation keyvault-injector.io/secrets has no meaning on a Namespace: set it on the pod"]
     );
 }
+
+#[test]
+fn the_newest_kubernetes_is_assumed_and_said_once_where_it_matters() {
+    const NOTE: &str = "note: Kubernetes 1.36 is assumed on every node; name another version by --kubernetes-version\n";
+    let pod = |name: &str, annotation: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, annotations: {{keyvault-injector.io/{annotation}}}}}\nspec: {POD_SPEC}\n"
+        )
+    };
+    let (env, files) = (pod("one", "env: A=payments/a"), pod("two", "secrets: payments/a"));
+    let stream = [ACCOUNT, &env, &files, &pod("three", "env: B=payments/b")].join("---\n");
+    let output = run(&["-o", "json"], &stream);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches(NOTE).count(), 1, "{}", stderr(&output));
+    assert!(stdout(&output).contains("fileKeyRef"), "{}", stdout(&output));
+
+    let output = run(&[], &[ACCOUNT, &files].join("---\n"));
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""), "nothing depends on the nodes");
+    let output = run(&["--kubernetes-version", "v1.35.2"], &stream);
+    assert_eq!((output.status.code(), stderr(&output).contains("note:")), (Some(0), false), "{}", stderr(&output));
+    let output = run(&["--kubernetes-version", "1.34"], &stream);
+    assert_eq!(output.status.code(), Some(3));
+    let denied = "A: it has no command that could be wrapped, and Kubernetes 1.34 has neither variables from files nor image volumes (1.35 has): ";
+    assert!(stderr(&output).contains(denied), "{}", stderr(&output));
+    let output = run(&["--kubernetes-version", "newest"], &stream);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("\"newest\" is not a version of Kubernetes: major and minor number, such as 1.36"), "{}", stderr(&output));
+}

@@ -12,6 +12,7 @@ mod scheduling;
 use core::{World, apply, check_promises, review};
 use keyvault_injector::config::Config;
 use keyvault_injector::inject::{NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
+use keyvault_injector::nodes::NodeAnswers;
 use keyvault_injector::pod::PodView;
 use proptest::collection::vec;
 use proptest::option;
@@ -27,6 +28,7 @@ fn world() -> World {
     World {
         namespace: NamespaceDefaults { name: "payments".into(), annotations: vec![("deadline".into(), "1m".into()), ("refresh".into(), "?".into())] },
         account: ServiceAccountDefaults { found: true, client_id: Some("0f1e2d3c-1111-4222-8333-444455556666".into()), tenant_id: None },
+        nodes: NodeAnswers::default(),
         config: Config::parse(config, "config.yaml").unwrap(),
     }
 }
@@ -265,7 +267,7 @@ proptest! {
             let text = pod.to_string();
             if let Ok(view) = serde_json::from_str::<PodView<'_>>(&text) {
                 let world = world();
-                let _ = inject(&view, &world.namespace, &world.account, &world.config);
+                let _ = inject(&view, &world.namespace, &world.account, &world.nodes, &world.config);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::{render, report};
+use crate::plan::RESTART_EXIT_CODE;
 use crate::vault::Class;
 
 /// What the agent is asked to do.
@@ -123,6 +124,7 @@ Exit codes:
         // Writing to a String does not fail.
         let _ = writeln!(text, "  {}  {class}: {}", report::exit_code(class), report::meaning(class));
     }
+    let _ = writeln!(text, "  {RESTART_EXIT_CODE}  for watch: values changed, so that the kubelet starts all containers of the pod again");
     let _ = writeln!(text, " {}  SIGTERM came first, to fetch", report::TOLD_TO_END);
     text.push_str(EXEC_CODES);
     text.push_str("\nEach class has a page in docs/errors of the project: docs/errors/rbac.md and so on.\n");

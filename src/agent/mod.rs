@@ -34,9 +34,13 @@ use arguments::Command;
 use expansion::Found;
 use marker::Contents;
 use place::Places;
+use watch::Ended;
 
 /// Longer ones are as good as none, and clocks overflow.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 3_600);
+
+/// Why the sidecar ends.
+const RESTART: &str = "values changed: the sidecar ends, so that the kubelet starts all containers of the pod again with the new ones";
 
 /// Why the agent ends before it has done anything.
 #[derive(Debug, thiserror::Error)]
@@ -118,12 +122,17 @@ fn keep_fresh(places: &Places, environment: &dyn Fn(&str) -> Option<String>) -> 
     runtime.shutdown_background();
     match ended? {
         None => Ok(ExitCode::SUCCESS),
-        Some(problems) => Ok(failed(places, &plan, &problems)),
+        Some(Ended::Failed(problems)) => Ok(failed(places, &plan, &problems)),
+        Some(Ended::Restart) => {
+            tracing::info!("{RESTART}");
+            termination::write(&places.termination_log(), &format!("{RESTART}\n"));
+            Ok(ExitCode::from(plan::RESTART_EXIT_CODE))
+        }
     }
 }
 
 /// What a plan selects, and the templates of its ConfigMap, are found out once; then their values are kept up to date.
-async fn watch_over(plan: &Plan, digest: &str, refresh: plan::Refresh, listener: Option<TcpListener>, network: HttpsNetwork) -> Vec<Problem> {
+async fn watch_over(plan: &Plan, digest: &str, refresh: plan::Refresh, listener: Option<TcpListener>, network: HttpsNetwork) -> Ended {
     let retry = first_tries(plan);
     let client = Client::new(network, &plan.cloud, &plan.identity, retry.clone());
     let completed = match delivery::copy_program(plan) {
@@ -132,7 +141,7 @@ async fn watch_over(plan: &Plan, digest: &str, refresh: plan::Refresh, listener:
     };
     let whole = match completed {
         Ok(whole) => whole,
-        Err(problems) => return problems,
+        Err(problems) => return Ended::Failed(problems),
     };
     let digest = digest_of(&whole, plan, digest);
     let job = watch::Job { plan: &whole, digest: &digest, refresh: &refresh, listener, now: SystemTime::now, random: fastrand::f64 };

@@ -49,8 +49,10 @@ impl Places {
         };
         let config_map_path = plan.config_map.as_mut().map(|templates| &mut templates.path);
         let directories = plan.directories.iter_mut().map(|directory| &mut directory.path);
-        let now_file = plan.refresh.as_mut().and_then(|refresh| refresh.now_file.as_mut());
-        let agents_own = config_map_path.into_iter().chain(&mut plan.program).chain(now_file);
+        let of_refresh = plan.refresh.as_mut().map(|refresh| (&mut refresh.now_file, &mut refresh.restart));
+        let of_refresh =
+            of_refresh.into_iter().flat_map(|(now, restart)| now.iter_mut().chain(restart.iter_mut().flat_map(|restart| &mut restart.watch)));
+        let agents_own = config_map_path.into_iter().chain(&mut plan.program).chain(of_refresh);
         for path in identity_path.into_iter().chain(directories).chain(agents_own) {
             *path = self.place(path)?;
         }

@@ -13,6 +13,7 @@ use super::documents::{Document, Stream, StreamError, Target};
 use super::limit_range;
 use crate::config::Config;
 use crate::inject::{Denial, Injection, inject};
+use crate::nodes::{KubernetesVersion, NodeAnswers};
 use crate::pod::PodView;
 use crate::webhook::{FixedDefaults, ManifestError};
 
@@ -40,6 +41,9 @@ pub(super) struct InjectArgs {
     /// The operator's YAML file [default: the built-in configuration]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The version of the nodes, which `features` of the configuration follow where they are auto [default: 1.36, with a note if that matters]
+    #[arg(long, value_name = "VERSION")]
+    kubernetes_version: Option<KubernetesVersion>,
     /// How the result is shown
     #[arg(short, long, value_enum, default_value_t = Output::Yaml)]
     output: Output,
@@ -108,10 +112,14 @@ fn print(mut stream: impl Write, text: &str) {
     let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
 }
 
+type Decision = Result<Injection, Denial>;
+
 /// What is shown in the end.
 struct Report {
     denied: bool,
     warned: bool,
+    /// Whether it was said which version of Kubernetes is assumed.
+    assumed: bool,
     /// Warnings and denials, for standard error.
     messages: String,
     text: String,
@@ -122,14 +130,19 @@ fn process(args: &InjectArgs) -> Result<Report, InputError> {
     let text = input(&args.file)?;
     let mut stream = Stream::parse(&text).map_err(|error| InputError::Stream { file: args.file.clone(), error: explain(error, &text) })?;
     let defaults = defaults(&stream, args)?;
+    let nodes = NodeAnswers::of_version(args.kubernetes_version.unwrap_or(KubernetesVersion::NEWEST));
     let before: Vec<Value> = stream.documents().iter().map(|document| document.value().clone()).collect();
-    let mut report = Report { denied: false, warned: false, messages: String::new(), text: String::new() };
+    let mut report = Report { denied: false, warned: false, assumed: false, messages: String::new(), text: String::new() };
     let mut patches = Vec::new();
     for document in stream.documents_mut() {
         for target in document.targets() {
             let Some(pod) = document.value().pointer(&target.pointer).cloned() else { continue };
             let namespace = target.namespace.as_ref().unwrap_or(&args.namespace);
-            let decision = decide(&pod, namespace, &defaults, &config).map_err(|reason| unreadable(&args.file, document, &target, &reason))?;
+            let decide = |nodes: &NodeAnswers| decide(&pod, namespace, &defaults, nodes, &config);
+            let decision = decide(&nodes).map_err(|reason| unreadable(&args.file, document, &target, &reason))?;
+            if args.kubernetes_version.is_none() && !report.assumed && !is_same(&decision, &decide(&NodeAnswers::default())) {
+                report.assume(KubernetesVersion::NEWEST);
+            }
             report.note(&target, &decision);
             if let Ok(injection) = decision {
                 let pod = patched(pod, &injection);
@@ -190,11 +203,20 @@ fn objects<'v>(documents: impl Iterator<Item = &'v Value>) -> impl Iterator<Item
 }
 
 /// Runs the core on a pod or template; `Err` says why it is none.
-fn decide(pod: &Value, namespace: &str, defaults: &FixedDefaults, config: &Config) -> Result<Result<Injection, Denial>, String> {
+fn decide(pod: &Value, namespace: &str, defaults: &FixedDefaults, nodes: &NodeAnswers, config: &Config) -> Result<Decision, String> {
     let text = pod.to_string();
     let view: PodView<'_> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let found = defaults.get(namespace, view.service_account_name());
-    Ok(inject(&view, &found.namespace, &found.account, config))
+    Ok(inject(&view, &found.namespace, &found.account, nodes, config))
+}
+
+/// Whether a decision does not rest on what the nodes can do, given the one for nodes of which nothing is known.
+fn is_same(decision: &Decision, without_nodes: &Result<Decision, String>) -> bool {
+    match (decision, without_nodes) {
+        (Ok(one), Ok(Ok(other))) => one.patch == other.patch,
+        (Err(one), Ok(Err(other))) => one == other,
+        _ => false,
+    }
 }
 
 fn patched(mut pod: Value, injection: &Injection) -> Value {
@@ -218,7 +240,13 @@ fn called(name: Option<&str>, generate_name: Option<&str>) -> String {
 }
 
 impl Report {
-    fn note(&mut self, target: &Target, decision: &Result<Injection, Denial>) {
+    fn assume(&mut self, version: KubernetesVersion) {
+        if !std::mem::replace(&mut self.assumed, true) {
+            let _ = writeln!(self.messages, "note: Kubernetes {version} is assumed on every node; name another version by --kubernetes-version");
+        }
+    }
+
+    fn note(&mut self, target: &Target, decision: &Decision) {
         match decision {
             Ok(injection) => {
                 self.warn(target, &injection.warnings);

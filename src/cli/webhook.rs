@@ -144,7 +144,7 @@ struct Parts {
 impl Parts {
     async fn build(args: WebhookArgs) -> Result<Parts, WebhookError> {
         let config = load(&args.config)?;
-        let (defaults, cluster) = defaults(&args).await?;
+        let (defaults, cluster) = defaults(&args, &config).await?;
         let (client, watching) = cluster.unzip();
         let certificates = CertificateSource::new(&config.server, client)?;
         let clients = config.server.client_ca_file.as_deref().map(Clients::load).transpose()?;
@@ -166,6 +166,7 @@ impl Parts {
         serve_health(self.health.into_std()?, health_router(health))?;
         if let Some(cluster) = &self.watching {
             tokio::spawn(Arc::clone(cluster).watch());
+            tokio::spawn(Arc::clone(cluster).watch_nodes(Arc::clone(&metrics)));
         }
         let supply = tokio::select! {
             () = Stop::reached(Stop::Drain, stopping.clone()) => return Ok(()),
@@ -201,7 +202,7 @@ fn replica() -> String {
 }
 
 /// Where defaults come from, and the cluster if that is one.
-async fn defaults(args: &WebhookArgs) -> Result<(Arc<dyn Defaults>, Option<(Client, Arc<ClusterDefaults>)>), WebhookError> {
+async fn defaults(args: &WebhookArgs, config: &Config) -> Result<(Arc<dyn Defaults>, Option<(Client, Arc<ClusterDefaults>)>), WebhookError> {
     let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let manifests = || args.namespace.iter().chain(&args.service_account);
     let source = args.defaults.unwrap_or(if in_a_pod && manifests().next().is_none() { Source::Cluster } else { Source::Files });
@@ -210,7 +211,8 @@ async fn defaults(args: &WebhookArgs) -> Result<(Arc<dyn Defaults>, Option<(Clie
     }
     if source == Source::Cluster {
         let client = cluster::connect().await?;
-        let cluster = Arc::new(ClusterDefaults::new(client.clone()));
+        let cluster = ClusterDefaults::new(client.clone());
+        let cluster = Arc::new(if config.features.follow_nodes() { cluster.with_nodes() } else { cluster });
         return Ok((Arc::clone(&cluster) as Arc<dyn Defaults>, Some((client, cluster))));
     }
     let mut fixed = FixedDefaults::default();

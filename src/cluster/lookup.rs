@@ -148,6 +148,7 @@ impl Found {
         PodDefaults {
             namespace: self.namespace.clone().unwrap_or_else(|| namespace_defaults(namespace, [])),
             account: self.account.clone().unwrap_or_default(),
+            nodes: Arc::default(),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! The cluster, as far as reviews need it: annotations of Namespaces and ServiceAccounts, watched and remembered. The only user of kube.
+//! The cluster, as far as reviews need it: annotations of Namespaces and ServiceAccounts and what nodes can do, watched and remembered. The only user of kube.
 
 mod cache;
 mod certificates;
 mod connect;
 mod lease;
 mod lookup;
+mod nodes;
 mod objects;
 mod registration;
 mod slipped;
@@ -14,6 +15,7 @@ mod watch;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::{BoxFuture, join};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::Api;
@@ -23,9 +25,11 @@ use tokio::sync::watch::Receiver;
 
 use crate::inject::{NamespaceDefaults, ServiceAccountDefaults};
 use crate::installation::OPT_IN;
-use crate::webhook::{Defaults, LookupError, PodDefaults, account_defaults, namespace_defaults};
+use crate::nodes::NodeAnswers;
+use crate::webhook::{Defaults, LookupError, Metrics, PodDefaults, account_defaults, namespace_defaults};
 use cache::{Cache, key};
 use lookup::Lookups;
+use nodes::Nodes;
 use watch::Keeper;
 
 pub use certificates::SelfManagedCertificates;
@@ -48,6 +52,7 @@ pub struct ClusterDefaults {
     namespaces: Cache<KnownNamespace>,
     accounts: Cache<ServiceAccountDefaults>,
     lookups: Lookups,
+    nodes: Option<Nodes>,
 }
 
 impl ClusterDefaults {
@@ -55,7 +60,13 @@ impl ClusterDefaults {
     #[must_use]
     pub fn new(client: Client) -> ClusterDefaults {
         let lookups = Lookups::new(client.clone());
-        ClusterDefaults { client, namespaces: Cache::default(), accounts: Cache::default(), lookups }
+        ClusterDefaults { client, namespaces: Cache::default(), accounts: Cache::default(), lookups, nodes: None }
+    }
+
+    /// The same, with what the nodes can do; nobody knows that until [`ClusterDefaults::watch_nodes`] runs.
+    #[must_use]
+    pub fn with_nodes(self) -> ClusterDefaults {
+        ClusterDefaults { nodes: Some(Nodes::default()), ..self }
     }
 
     /// Follows Namespaces and ServiceAccounts, for ever.
@@ -69,6 +80,17 @@ impl ClusterDefaults {
             watch::follow(accounts, watch::all(), |event| keeps_accounts.see(event)),
         )
         .await;
+    }
+
+    /// Follows the nodes, for ever, if anything depends on them.
+    pub async fn watch_nodes(self: Arc<Self>, metrics: Arc<Metrics>) {
+        if let Some(nodes) = &self.nodes {
+            nodes.follow(self.client.clone(), &metrics).await;
+        }
+    }
+
+    fn node_answers(&self) -> Arc<NodeAnswers> {
+        self.nodes.as_ref().map(Nodes::answers).unwrap_or_default()
     }
 
     /// The namespaces that are opted in, so far as is known; `None` until the caches have been filled once.
@@ -89,7 +111,7 @@ impl ClusterDefaults {
 
 impl Defaults for ClusterDefaults {
     fn filled(&self) -> bool {
-        self.namespaces.filled() && self.accounts.filled()
+        self.namespaces.filled() && self.accounts.filled() && self.nodes.as_ref().is_none_or(Nodes::settled)
     }
 
     fn cached(&self, namespace: &str, account: &str) -> Option<PodDefaults> {
@@ -98,23 +120,26 @@ impl Defaults for ClusterDefaults {
         Some(PodDefaults {
             namespace: known.map_or_else(|| namespace_defaults(namespace, []), |known| known.defaults),
             account: account.unwrap_or_else(|| account_defaults([])),
+            nodes: self.node_answers(),
         })
     }
 
     fn fresh<'a>(&'a self, namespace: &'a str, account: &'a str) -> BoxFuture<'a, Result<PodDefaults, LookupError>> {
-        self.lookups.get(namespace, account)
+        let asked = self.lookups.get(namespace, account);
+        async move { asked.await.map(|found| PodDefaults { nodes: self.node_answers(), ..found }) }.boxed()
     }
 }
 
-fn keep_namespace(meta: &ObjectMeta) -> Option<KnownNamespace> {
+fn keep_namespace(object: &PartialObjectMeta<Namespace>) -> Option<KnownNamespace> {
+    let meta = &object.metadata;
     let (label, value) = OPT_IN;
     let opted_in = meta.labels.as_ref().and_then(|labels| labels.get(label)).is_some_and(|text| text == value);
     let defaults = read_namespace(meta);
     (opted_in || !defaults.annotations.is_empty()).then_some(KnownNamespace { opted_in, defaults })
 }
 
-fn keep_account(meta: &ObjectMeta) -> Option<ServiceAccountDefaults> {
-    Some(read_account(meta)).filter(|account| *account != account_defaults([]))
+fn keep_account(object: &PartialObjectMeta<ServiceAccount>) -> Option<ServiceAccountDefaults> {
+    Some(read_account(&object.metadata)).filter(|account| *account != account_defaults([]))
 }
 
 fn read_namespace(meta: &ObjectMeta) -> NamespaceDefaults {

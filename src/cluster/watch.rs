@@ -1,4 +1,4 @@
-//! One watch: metadata only, reduced before it is kept, started again for as long as the process lives.
+//! One watch: reduced before it is kept, started again for as long as the process lives.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::ObjectMeta;
-use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Error, Event, watcher};
 use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
 
 use super::cache::{Cache, Seen, key};
 
@@ -25,9 +25,17 @@ pub(super) fn all() -> Config {
 }
 
 /// Hands every event to `see`, for ever. Errors are logged, and retried with growing pauses.
-pub(super) async fn follow<K>(api: Api<PartialObjectMeta<K>>, config: Config, mut see: impl FnMut(Event<PartialObjectMeta<K>>))
+pub(super) async fn follow<K>(api: Api<K>, config: Config, see: impl FnMut(Event<K>))
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    follow_or(api, config, see, || ()).await;
+}
+
+/// The same, and calls `failed` after every error.
+pub(super) async fn follow_or<K>(api: Api<K>, config: Config, mut see: impl FnMut(Event<K>), failed: impl Fn())
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let mut streaming = true;
     loop {
@@ -43,6 +51,7 @@ where
                 }
                 Err(error) => {
                     tracing::warn!(kind = &*K::kind(&()), %error, "a watch was interrupted");
+                    failed();
                     // The watcher starts over where the stream says 410, but not where the response does.
                     if refused_with(&error, 410) {
                         tokio::time::sleep(PAUSE).await;
@@ -59,36 +68,36 @@ fn refused_with(error: &Error, code: u16) -> bool {
 }
 
 /// Keeps a cache like the cluster.
-pub(super) struct Keeper<'c, T> {
+pub(super) struct Keeper<'c, K, T> {
     cache: &'c Cache<T>,
-    read: fn(&ObjectMeta) -> Option<T>,
+    read: fn(&K) -> Option<T>,
     filling: Seen<T>,
 }
 
-impl<'c, T> Keeper<'c, T> {
+impl<'c, K: Resource, T> Keeper<'c, K, T> {
     /// `read` says what to keep of an object that carries something of ours.
-    pub(super) fn new(cache: &'c Cache<T>, read: fn(&ObjectMeta) -> Option<T>) -> Keeper<'c, T> {
+    pub(super) fn new(cache: &'c Cache<T>, read: fn(&K) -> Option<T>) -> Keeper<'c, K, T> {
         Keeper { cache, read, filling: Seen::new() }
     }
 
-    pub(super) fn see<K>(&mut self, event: Event<PartialObjectMeta<K>>) {
+    pub(super) fn see(&mut self, event: Event<K>) {
         match event {
             Event::Init => self.filling = Seen::new(),
             Event::InitApply(object) => {
-                let (key, kept) = self.reduce(&object.metadata);
+                let (key, kept) = self.reduce(&object);
                 self.filling.insert(key, kept);
             }
             Event::InitDone => self.cache.fill(std::mem::take(&mut self.filling)),
             Event::Apply(object) => {
-                let (key, kept) = self.reduce(&object.metadata);
+                let (key, kept) = self.reduce(&object);
                 self.cache.change(|seen| drop(seen.insert(key, kept)));
             }
-            Event::Delete(object) => self.cache.change(|seen| drop(seen.remove(&key_of(&object.metadata)))),
+            Event::Delete(object) => self.cache.change(|seen| drop(seen.remove(&key_of(object.meta())))),
         }
     }
 
-    fn reduce(&self, meta: &ObjectMeta) -> (Box<str>, Option<Box<T>>) {
-        (key_of(meta), (self.read)(meta).map(Box::new))
+    fn reduce(&self, object: &K) -> (Box<str>, Option<Box<T>>) {
+        (key_of(object.meta()), (self.read)(object).map(Box::new))
     }
 }
 

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::texts::{Deadline, Host, HttpsOrigin, Listen, MountPath, ServiceName, Subdomain, Switch};
-use super::{Amounts, Config, ConfigError, Defaults, Features, IdentityKind, Policy, PolicyMode, Refresh, Resources, ServerConfig};
+use super::texts::{Deadline, Host, HttpsOrigin, Listen, MountPath, ServiceName, Subdomain};
+use super::{Amounts, Config, ConfigError, Defaults, Features, IdentityKind, Policy, PolicyMode, Refresh, Resources, ServerConfig, Switch};
 use crate::cloud::Cloud;
 use crate::duration::Span;
 use crate::installation::{NAME, REGISTRATION};
 use crate::names::AbsolutePath;
+use crate::nodes::NodeFeature;
 use crate::quantity::Quantity;
 use crate::yaml::{Kind, Node};
 use crate::yaml_fields::{Fields, Problems, parse_node};
@@ -117,8 +118,12 @@ fn cloud(fields: &mut Fields<'_>, problems: &mut Problems) -> Cloud {
 }
 
 fn features(fields: &mut Fields<'_>, problems: &mut Problems) -> Features {
-    let mut on = |key| fields.parse::<Switch>(key, problems).is_some_and(|switch| switch.0);
-    Features { env_files: on("envFiles"), image_volumes: on("imageVolumes") }
+    let mut switch = |feature: NodeFeature| fields.parse::<Switch>(feature.key(), problems).unwrap_or_default();
+    Features {
+        env_files: switch(NodeFeature::EnvFiles),
+        image_volumes: switch(NodeFeature::ImageVolumes),
+        restart_in_place: switch(NodeFeature::RestartInPlace),
+    }
 }
 
 fn defaults(fields: &mut Fields<'_>, problems: &mut Problems) -> Defaults {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{IdentityKind, PolicyMode, Refresh};
+use super::{IdentityKind, PolicyMode, Refresh, Switch};
 use crate::duration::Span;
 use crate::names::{AbsolutePath, NameError, VaultUrl, is_dns_label};
 
@@ -177,17 +177,15 @@ impl FromStr for ServiceName {
     }
 }
 
-/// `on` or `off`.
-pub(super) struct Switch(pub(super) bool);
-
 impl FromStr for Switch {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Switch, NameError> {
         match text {
-            "on" => Ok(Switch(true)),
-            "off" => Ok(Switch(false)),
-            _ => Err(NameError::new("a switch", text, "on or off")),
+            "auto" => Ok(Switch::Auto),
+            "on" => Ok(Switch::On),
+            "off" => Ok(Switch::Off),
+            _ => Err(NameError::new("a switch", text, "auto, on or off")),
         }
     }
 }

@@ -4,24 +4,29 @@ use serde_json::{Map, Value, json};
 
 use super::config_map;
 use super::planning::{self, Planned};
+use super::reaction::Reaction;
 use super::reserved::{AGENT, POD_VOLUME, PROGRAM_VOLUME, REFRESHER};
 use super::resources::{PROGRAM_MEBIBYTES, volume_mebibytes};
 use super::settings::Settings;
 use super::views::Views;
 use crate::annotations::Key;
 use crate::config::{Amounts, Config, ProxyConfig, Resources};
-use crate::plan::PLAN_VARIABLE;
+use crate::plan::{PLAN_VARIABLE, RESTART_EXIT_CODE};
 use crate::pod::PodView;
 
 /// The containers that stand before all others: one that fetches and ends, or the sidecar, which gates the next ones by its startup probe.
 /// Where a pod is to end, a failing sidecar would leave it waiting for ever: there both, and the sidecar takes over what the first has fetched.
 pub(super) fn roles(pod: &PodView<'_>, settings: &Settings) -> &'static [Role] {
-    let ends = pod.spec.restart_policy.as_ref().is_some_and(|policy| policy.as_str() != "Always");
-    match (settings.refresh, ends) {
+    match (settings.refresh, ends(pod)) {
         (None, _) => &[Role::Fetch],
         (Some(_), true) => &[Role::Fetch, Role::Sidecar],
         (Some(_), false) => &[Role::Sidecar],
     }
+}
+
+/// Whether the pod is to end, as those of Jobs are.
+pub(super) fn ends(pod: &PodView<'_>) -> bool {
+    pod.spec.restart_policy.as_ref().is_some_and(|policy| policy.as_str() != "Always")
 }
 
 /// What one of our containers is there for.
@@ -50,19 +55,26 @@ pub(super) struct Frame<'a> {
     pub(super) agents: &'a [(Role, Resources)],
     /// Whether a container is wrapped.
     pub(super) wraps: bool,
+    /// Whether wrapped containers mount the agent's image.
+    pub(super) image_volumes: bool,
+    pub(super) reaction: Reaction,
     pub(super) config: &'a Config,
 }
 
 impl Frame<'_> {
     /// Whether the agent leaves a copy of its program on a volume.
     fn copies(&self) -> bool {
-        self.wraps && !self.config.features.image_volumes
+        self.wraps && !self.image_volumes
     }
 }
 
 fn sidecar(frame: &Frame<'_>, resources: &Resources) -> Value {
     let mut container = agent(frame, REFRESHER, "watch", resources);
     container["restartPolicy"] = json!("Always");
+    if frame.reaction == Reaction::Kubelet {
+        let exit_codes = json!({ "operator": "In", "values": [RESTART_EXIT_CODE] });
+        container["restartPolicyRules"] = json!([{ "action": "RestartAllContainers", "exitCodes": exit_codes }]);
+    }
     // A container that has fetched before leaves nothing to wait for.
     if frame.agents.iter().all(|(role, _)| *role == Role::Sidecar) {
         // The first fetch ends by its own deadline; the probe only has to outlive it.

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::abilities::Abilities;
 use super::consumers::{Consumer, Family};
 use super::findings::Findings;
 use super::reserved::is_our_volume;
 use super::settings::Settings;
 use super::wrap::{expanded, unwrapped};
 use crate::annotations::Key;
-use crate::config::Config;
 use crate::excerpt::listed;
 use crate::pod::{Container, EnvVar, Lazy};
 use crate::texts::EnvDelivery;
@@ -18,10 +18,16 @@ pub(super) const ENTRY_POINT: &str =
     "write the image's entry point as command and args (Config.Entrypoint and Config.Cmd in docker image inspect IMAGE)";
 
 /// Decides for one container. Where no way works there is a problem.
-pub(super) fn choose(consumer: &Consumer<'_>, variables: &[usize], settings: &Settings, config: &Config, findings: &mut Findings) -> Family {
+pub(super) fn choose(
+    consumer: &Consumer<'_>,
+    variables: &[usize],
+    settings: &Settings,
+    abilities: &Abilities<'_>,
+    findings: &mut Findings,
+) -> Family {
     let container = consumer.container;
     refuse_unreadable(container, findings);
-    let family = family(container, variables, settings, config, findings);
+    let family = family(container, variables, settings, abilities, findings);
     refuse_set_already(container, variables, settings, findings);
     if family == Family::Exec {
         refuse_expansion(container, variables, settings, findings);
@@ -41,12 +47,13 @@ pub(super) fn has_command(container: &Container<'_>) -> bool {
     container.command().is_some_and(|command| !unwrapped(&command).is_empty())
 }
 
-fn family(container: &Container<'_>, variables: &[usize], settings: &Settings, config: &Config, findings: &mut Findings) -> Family {
+fn family(container: &Container<'_>, variables: &[usize], settings: &Settings, abilities: &Abilities<'_>, findings: &mut Findings) -> Family {
     let name = container.name.as_str();
     let names = || listed(names(variables, settings));
     let key = Key::EnvDelivery.annotation();
     let has_command = has_command(container);
-    match (settings.env_delivery, has_command, config.features.env_files) {
+    let files = abilities.env_files;
+    match (settings.env_delivery, has_command, files.is_there()) {
         (EnvDelivery::Exec, true, _) => Family::Exec,
         (EnvDelivery::File, _, true) => Family::Environment,
         (EnvDelivery::Auto, true, _) => {
@@ -63,8 +70,10 @@ fn family(container: &Container<'_>, variables: &[usize], settings: &Settings, c
         }
         (EnvDelivery::Auto, false, false) => {
             findings.problem(|| format!(
-                "container {name}: {}: it has no command that could be wrapped: {ENTRY_POINT}; or take files by {}, or ask the operator for features.envFiles, or name other containers in {}",
+                "container {name}: {}: it has no command that could be wrapped, and {}: {ENTRY_POINT}; or {}, or take files by {}, or name other containers in {}",
                 names(),
+                files.reason(),
+                files.remedy(),
                 Key::Secrets.annotation(),
                 Key::Containers.annotation()
             ));
@@ -75,10 +84,14 @@ fn family(container: &Container<'_>, variables: &[usize], settings: &Settings, c
             Family::Exec
         }
         (EnvDelivery::File, _, false) => {
-            findings.problem(|| format!(
-                "container {name}: {}: {key} is file, and the operator has not turned on features.envFiles: write exec, with a command in the container",
-                names()
-            ));
+            findings.problem(|| {
+                format!(
+                    "container {name}: {}: {key} is file, and {}: {}, or write exec, with a command in the container",
+                    names(),
+                    files.reason(),
+                    files.remedy()
+                )
+            });
             Family::Environment
         }
     }

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::consumers::{Consumer, Family, containers};
-use super::delivery::{ENTRY_POINT, has_command, refuse_unreadable};
+use super::delivery::refuse_unreadable;
 use super::findings::Findings;
 use super::mounts::Mounts;
 use super::planning::termination_message_bytes;
+use super::reaction::Reaction;
 use super::reserved::PROGRAM_VOLUME;
 use super::settings::Settings;
 use super::views::{View, Views};
@@ -20,6 +21,16 @@ use crate::pod::{PodView, Text};
 const TERMINATION_LOG: &str = "/dev/termination-log";
 /// The file of variables in a view that the kubelet reads.
 pub(super) const ENVIRONMENT_FILE: &str = "env";
+
+/// What decides about it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) views: &'a Views<'a>,
+    pub(super) reaction: Reaction,
+    /// How many containers the pod will have.
+    pub(super) count: usize,
+}
 
 /// What one container is given.
 pub(super) struct Given<'p> {
@@ -63,35 +74,36 @@ impl FileVariable {
     }
 }
 
-/// Every container but ours, in the order of [`containers`], those that are given nothing among them. `count` is how many the pod will have.
-pub(super) fn given<'p>(pod: &'p PodView<'p>, settings: &Settings, views: &Views<'_>, count: usize, findings: &mut Findings) -> Vec<Given<'p>> {
-    let mut given: Vec<_> = containers(pod).map(|consumer| of(pod, consumer, settings, views, findings)).collect();
+/// Every container but ours, in the order of [`containers`], those that are given nothing among them.
+pub(super) fn given<'p>(pod: &'p PodView<'p>, asked: &Asked<'_>, findings: &mut Findings) -> Vec<Given<'p>> {
+    let mut given: Vec<_> = containers(pod).map(|consumer| of(pod, consumer, asked, findings)).collect();
     let mounts = Mounts::new(pod);
     for given in &mut given {
         if let Some(wrapper) = &mut given.wrapper {
-            wrapper.plan.termination_message_bytes = termination_message_bytes(count);
+            wrapper.plan.termination_message_bytes = termination_message_bytes(asked.count);
         }
-        check_mounts(&mounts, given, settings, findings);
+        check_mounts(&mounts, given, asked.settings, findings);
     }
     given
 }
 
-fn of<'p>(pod: &'p PodView<'p>, consumer: Consumer<'p>, settings: &Settings, views: &Views<'_>, findings: &mut Findings) -> Given<'p> {
+fn of<'p>(pod: &'p PodView<'p>, consumer: Consumer<'p>, asked: &Asked<'_>, findings: &mut Findings) -> Given<'p> {
+    let Asked { settings, views, reaction } = *asked;
     let has = |view: &&View<'_>| view.consumers.iter().any(|other| other.place == consumer.place);
     let its: Vec<&View<'_>> = views.views.iter().filter(has).collect();
-    let reaction = settings.on_change.filter(|_| !its.is_empty() && consumer.runs_on()).and_then(|action| {
-        let policy = restart_policy(pod, &consumer, action, findings)?;
-        refuse_unreadable(consumer.container, findings);
-        if !has_command(consumer.container) {
-            findings.problem(format!(
-                "container {}: {}: it has no command that could be wrapped: {ENTRY_POINT}; or name other containers in {}",
-                consumer.container.name.as_str(),
-                Key::OnChange.annotation(),
-                Key::Containers.annotation()
-            ));
+    let reacts = !its.is_empty() && consumer.runs_on();
+    let reaction = match reaction {
+        Reaction::Wrapper(action) if reacts => {
+            refuse_unreadable(consumer.container, findings);
+            restart_policy(pod, &consumer, action, findings).map(|policy| (action, policy))
         }
-        Some((action, policy))
-    });
+        Reaction::Kubelet if reacts => {
+            refuse_unreadable(consumer.container, findings);
+            restart_policy(pod, &consumer, OnChange::Restart, findings);
+            None
+        }
+        Reaction::Wrapper(_) | Reaction::Kubelet | Reaction::None => None,
+    };
     let mut given = Given { consumer, mounts: Vec::new(), variables: Vec::new(), wrapper: None };
     let mut plan = ExecPlan::default();
     for view in &its {

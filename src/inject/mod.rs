@@ -3,6 +3,7 @@
 //! Annotations → `settings` → `views` → `given` → `planning` → `container` → `patch`. The plan is computed from annotations alone, on every
 //! pass; what an earlier pass left is recognised by `ours` and only the difference is emitted.
 
+mod abilities;
 mod available;
 mod config_map;
 mod consumers;
@@ -20,6 +21,7 @@ mod ours;
 mod patch;
 mod planning;
 mod provenance;
+mod reaction;
 mod references;
 mod reserved;
 mod resources;
@@ -31,9 +33,11 @@ mod wrap;
 
 use crate::annotations::{Annotations, Key};
 use crate::config::Config;
+use crate::nodes::NodeAnswers;
 use crate::pod::PodView;
 use container::Frame;
 use findings::Findings;
+use given::Asked;
 use merge::Admission;
 use planning::Planning;
 pub use reserved::{AGENT, REFRESHER};
@@ -130,7 +134,13 @@ fn text(problems: &[String], more: usize) -> String {
 ///
 /// # Errors
 /// A [`Denial`] where anything that the pod asks for is wrong or forbidden.
-pub fn inject(pod: &PodView<'_>, namespace: &NamespaceDefaults, account: &ServiceAccountDefaults, config: &Config) -> Result<Injection, Denial> {
+pub fn inject(
+    pod: &PodView<'_>,
+    namespace: &NamespaceDefaults,
+    account: &ServiceAccountDefaults,
+    nodes: &NodeAnswers,
+    config: &Config,
+) -> Result<Injection, Denial> {
     if pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.mirror) {
         return Ok(untouched(Outcome::Mirror, Vec::new()));
     }
@@ -164,7 +174,7 @@ pub fn inject(pod: &PodView<'_>, namespace: &NamespaceDefaults, account: &Servic
         );
     }
     let sources = Sources::new(annotations, namespace);
-    let mut injection = asked(pod, &sources, account, config, findings)?;
+    let mut injection = asked(pod, &sources, (account, nodes), config, findings)?;
     injection.namespace_problems = sources.namespace_problems(config);
     Ok(injection)
 }
@@ -173,19 +183,22 @@ pub fn inject(pod: &PodView<'_>, namespace: &NamespaceDefaults, account: &Servic
 fn asked(
     pod: &PodView<'_>,
     sources: &Sources<'_>,
-    account: &ServiceAccountDefaults,
+    (account, nodes): (&ServiceAccountDefaults, &NodeAnswers),
     config: &Config,
     mut findings: Findings,
 ) -> Result<Injection, Denial> {
     let settings = settings::read(sources, config, &mut findings);
     let identity = identity::resolve(pod, sources, account, config, &mut findings);
     let ours = ours::find(pod, &config.agent, &mut findings);
-    let views = views::arrange(pod, &settings, config, &mut findings);
+    let abilities = abilities::settle(config, nodes, pod, &ours);
+    let views = views::arrange(pod, &settings, config, &abilities, &mut findings);
+    let reaction = reaction::choose(pod, &settings, &views, abilities.restart_in_place, &mut findings);
     let containers = consumers::containers(pod).count() + container::roles(pod, &settings).len();
-    let given = given::given(pod, &settings, &views, containers, &mut findings);
+    let given = given::given(pod, &Asked { settings: &settings, views: &views, reaction, count: containers }, &mut findings);
     let wraps = given.iter().any(|given| given.wrapper.is_some());
-    let copies = wraps && !config.features.image_volumes;
-    let plan = planning::plan(&Planning { settings: &settings, views: &views, config, copies, containers }, identity, &mut findings);
+    let image_volumes = abilities.image_volumes;
+    let copies = wraps && !image_volumes;
+    let plan = planning::plan(&Planning { settings: &settings, views: &views, config, copies, reaction, containers }, identity, &mut findings);
     let agents = resources::of_agents(pod, &settings, &views, copies, &mut findings);
     let plan = match (findings.deny(), plan) {
         (Some(denial), _) => return Err(denial),
@@ -195,7 +208,7 @@ fn asked(
         }
     };
     provenance::judge(pod, &ours, &config.agent, &mut findings);
-    let frame = Frame { plan: &plan, views: &views, settings: &settings, agents: &agents, wraps, config };
+    let frame = Frame { plan: &plan, views: &views, settings: &settings, agents: &agents, wraps, image_volumes, reaction, config };
     let wanted = patch::Wanted {
         agents: container::agents(&frame),
         volumes: container::volumes(&frame),

@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 
 use super::config_map;
-use super::consumers::Family;
+use super::consumers::{Consumer, Family};
 use super::credential::Credential;
 use super::findings::Findings;
 use super::given::ENVIRONMENT_FILE;
 use super::identity::SignIn;
+use super::reaction::Reaction;
 use super::settings::{Content, FileReference, Gives, Selected, Settings};
 use super::views::{View, Views};
 use crate::config::Config;
 use crate::names::{AbsolutePath, FileMode, FilePath, ObjectKind, VaultUrl};
 use crate::plan::{
-    ConfigMapTemplates, Directory, Entry, Fetch, MAX_ENTRIES, MAX_PLAN_BYTES, Object, Plan, PlanCloud, PlanTemplate, Refresh, Select, SelectedEntry,
-    Value, Variable,
+    ConfigMapTemplates, Directory, Entry, Fetch, MAX_ENTRIES, MAX_PLAN_BYTES, Object, Plan, PlanCloud, PlanTemplate, Refresh, RestartAll, Select,
+    SelectedEntry, Value, Variable,
 };
 use crate::texts::{BindingName, ConfigMapName};
 
@@ -51,13 +52,14 @@ pub(super) struct Planning<'a> {
     pub(super) config: &'a Config,
     /// Whether the agent copies its program.
     pub(super) copies: bool,
+    pub(super) reaction: Reaction,
     /// How many containers the pod has, ours included.
     pub(super) containers: usize,
 }
 
 /// `None` where the identity is missing: there is a problem already.
 pub(super) fn plan(planning: &Planning<'_>, sign_in: Option<SignIn>, findings: &mut Findings) -> Option<Planned> {
-    let Planning { settings, views, config, copies, containers } = planning;
+    let Planning { settings, views, config, copies, reaction, containers } = planning;
     let entries = views.entries();
     if entries > MAX_ENTRIES {
         too_long(settings, &format!("at least {entries} files"), &format!("{MAX_ENTRIES}"), findings);
@@ -73,7 +75,7 @@ pub(super) fn plan(planning: &Planning<'_>, sign_in: Option<SignIn>, findings: &
     plan.extra_ca.clone_from(&config.agent.extra_ca);
     plan.log_level = settings.log_level;
     plan.program = if *copies { Some(PROGRAM.parse().ok()?) } else { None };
-    plan.refresh = refresh(settings)?;
+    plan.refresh = refresh(settings, views, *reaction)?;
     plan.termination_message_bytes = termination_message_bytes(*containers);
     let ids = fetches(settings, views, &mut plan);
     let config_map = config_map(settings, views);
@@ -242,10 +244,18 @@ pub(super) fn termination_message_bytes(containers: usize) -> Option<u16> {
     if share < 4_096 { u16::try_from(share).ok() } else { None }
 }
 
-fn refresh(settings: &Settings) -> Option<Option<Refresh>> {
+fn refresh(settings: &Settings, views: &Views<'_>, reaction: Reaction) -> Option<Option<Refresh>> {
     let Some(every) = settings.refresh else { return Some(None) };
     let now_file = format!("{POD}/{REFRESH_NOW}").parse().ok()?;
-    Some(Some(Refresh { every, port: settings.metrics_port, now_file: Some(now_file) }))
+    let restart = if reaction == Reaction::Kubelet { Some(restart(settings, views)?) } else { None };
+    Some(Some(Refresh { every, port: settings.metrics_port, now_file: Some(now_file), restart }))
+}
+
+/// What only init containers use that have ended is no reason to restart the others.
+fn restart(settings: &Settings, views: &Views<'_>) -> Option<RestartAll> {
+    let in_use = views.views.iter().filter(|view| view.consumers.iter().any(Consumer::runs_on));
+    let watch = in_use.map(|view| view.agent_path().parse().ok()).collect::<Option<Vec<AbsolutePath>>>()?;
+    Some(RestartAll::new(watch, settings.spread))
 }
 
 fn value(content: &Content, file: &FileReference, ids: &[String]) -> Value {

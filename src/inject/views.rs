@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+use super::abilities::Abilities;
 use super::consumers::{Consumer, Family, containers};
 use super::delivery;
 use super::findings::Findings;
@@ -41,7 +42,13 @@ pub(super) struct View<'p> {
     pub(super) mode: FileMode,
 }
 
-impl Views<'_> {
+impl<'p> Views<'p> {
+    /// Every container that is given something, once, in the order of the views.
+    pub(super) fn consumers(&self) -> impl Iterator<Item = Consumer<'p>> {
+        let mut told = HashSet::new();
+        self.views.iter().flat_map(|view| &view.consumers).filter(move |consumer| told.insert(consumer.place)).copied()
+    }
+
     /// How many files all views have.
     pub(super) fn entries(&self) -> usize {
         self.views.iter().map(|view| view.file_count).sum()
@@ -71,7 +78,13 @@ impl View<'_> {
     }
 }
 
-pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Config, findings: &mut Findings) -> Views<'p> {
+pub(super) fn arrange<'p>(
+    pod: &'p PodView<'p>,
+    settings: &Settings,
+    config: &Config,
+    abilities: &Abilities<'_>,
+    findings: &mut Findings,
+) -> Views<'p> {
     let choice = Choice::of(settings);
     check_names(pod, settings, findings);
     let mut views = Views { views: Vec::new(), run_as_user: None };
@@ -81,7 +94,7 @@ pub(super) fn arrange<'p>(pod: &'p PodView<'p>, settings: &Settings, config: &Co
             enter(&mut views.views, Family::Files, files, consumer, settings);
         }
         if !variables.is_empty() {
-            let family = delivery::choose(&consumer, &variables, settings, config, findings);
+            let family = delivery::choose(&consumer, &variables, settings, abilities, findings);
             enter(&mut views.views, family, variables, consumer, settings);
         }
         if views.entries() > MAX_ENTRIES {

@@ -157,7 +157,7 @@ impl ExecPlan {
     }
 }
 
-const fn no_time() -> Span {
+pub(super) const fn no_time() -> Span {
     Span::seconds(0)
 }
 
@@ -165,11 +165,11 @@ const fn default_grace() -> Span {
     Span::seconds(30)
 }
 
-const fn default_apart() -> Span {
+pub(super) const fn default_apart() -> Span {
     Span::seconds(600)
 }
 
-fn is_no_time(span: &Span) -> bool {
+pub(super) fn is_no_time(span: &Span) -> bool {
     *span == no_time()
 }
 
@@ -177,7 +177,7 @@ fn is_default_grace(span: &Span) -> bool {
     *span == default_grace()
 }
 
-fn is_default_apart(span: &Span) -> bool {
+pub(super) fn is_default_apart(span: &Span) -> bool {
     *span == default_apart()
 }
 

@@ -1,11 +1,13 @@
-//! What a pod inherits from its Namespace and ServiceAccount, and the narrow way to ask for it.
+//! What a pod inherits from its Namespace, its ServiceAccount and its cluster's nodes, and the narrow way to ask for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
 use crate::annotations::PREFIX;
 use crate::inject::{NamespaceDefaults, ServiceAccountDefaults};
+use crate::nodes::NodeAnswers;
 
 /// What one pod inherits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct PodDefaults {
     pub namespace: NamespaceDefaults,
     /// From the ServiceAccount it runs as.
     pub account: ServiceAccountDefaults,
+    /// What the nodes that it may run on can do.
+    pub nodes: Arc<NodeAnswers>,
 }
 
 /// A source of defaults. Names are a namespace and a ServiceAccount in it.

@@ -1,12 +1,14 @@
 //! Defaults without a cluster: from manifests, or none at all.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use futures::future::{BoxFuture, ready};
 use serde::Deserialize;
 
 use super::defaults::{Defaults, LookupError, PodDefaults, account_defaults, namespace_defaults};
 use crate::inject::{NamespaceDefaults, ServiceAccountDefaults};
+use crate::nodes::{NodeAnswers, Obstacle};
 
 /// Defaults that never change. Namespaces and ServiceAccounts that are not among them have none.
 #[derive(Clone, Debug)]
@@ -15,6 +17,7 @@ pub struct FixedDefaults {
     namespace: String,
     namespaces: HashMap<String, NamespaceDefaults>,
     accounts: HashMap<(String, String), ServiceAccountDefaults>,
+    nodes: Arc<NodeAnswers>,
 }
 
 /// Why a manifest gives no defaults.
@@ -51,7 +54,8 @@ impl FixedDefaults {
     /// None yet. ServiceAccounts that name no namespace are in `namespace`.
     #[must_use]
     pub fn in_namespace(namespace: &str) -> FixedDefaults {
-        FixedDefaults { namespace: namespace.to_owned(), namespaces: HashMap::new(), accounts: HashMap::new() }
+        let nodes = Arc::new(NodeAnswers::no(&Obstacle::NoCluster));
+        FixedDefaults { namespace: namespace.to_owned(), namespaces: HashMap::new(), accounts: HashMap::new(), nodes }
     }
 
     /// Adds the Namespaces and ServiceAccounts of a YAML text of one or many documents.
@@ -85,6 +89,7 @@ impl FixedDefaults {
         PodDefaults {
             namespace: self.namespaces.get(namespace).cloned().unwrap_or_else(unknown),
             account: self.accounts.get(&(namespace.to_owned(), account.to_owned())).cloned().unwrap_or_default(),
+            nodes: Arc::clone(&self.nodes),
         }
     }
 }

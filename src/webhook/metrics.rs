@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::nodes::NodeFeature;
+
 /// Everything the webhook counts.
 pub struct Metrics {
     registry: Registry,
@@ -25,6 +27,7 @@ pub struct Metrics {
     uninjected: Gauge,
     certificate_renewals: Counter,
     ca_bundle_repairs: Counter,
+    nodes_can: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
 impl Default for Metrics {
@@ -44,6 +47,7 @@ impl Default for Metrics {
             uninjected: Gauge::default(),
             certificate_renewals: Counter::default(),
             ca_bundle_repairs: Counter::default(),
+            nodes_can: Family::default(),
         };
         metrics.register();
         metrics
@@ -73,6 +77,7 @@ impl Metrics {
         );
         registry.register("certificate_renewals", "Serving certificates that this replica made", self.certificate_renewals.clone());
         registry.register("ca_bundle_repairs", "Times this replica set caBundle in the registration", self.ca_bundle_repairs.clone());
+        registry.register("nodes_can", "1 while every schedulable Linux node can do it, else 0, by feature that is auto", self.nodes_can.clone());
         let help = "When the certificate being served expires, in seconds since 1970";
         registry.register_with_unit("certificate_expiry", help, Unit::Seconds, self.certificate_expiry.clone());
     }
@@ -114,6 +119,11 @@ impl Metrics {
     /// This replica set `caBundle` in the registration.
     pub fn ca_bundle_repaired(&self) {
         self.ca_bundle_repairs.inc();
+    }
+
+    /// Whether every schedulable Linux node can do this.
+    pub fn nodes_can(&self, feature: NodeFeature, all: bool) {
+        self.nodes_can.get_or_create(&[("feature", feature.key())]).set(i64::from(all));
     }
 
     pub(super) fn answered(&self, outcome: &'static str) {

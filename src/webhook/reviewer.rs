@@ -63,7 +63,7 @@ impl Reviewer {
     /// A reviewer that decides as the core does.
     #[must_use]
     pub fn new(config: Config, defaults: Arc<dyn Defaults>, metrics: Arc<Metrics>) -> Reviewer {
-        let decide = move |pod: &PodView<'_>, defaults: &PodDefaults| inject(pod, &defaults.namespace, &defaults.account, &config);
+        let decide = move |pod: &PodView<'_>, defaults: &PodDefaults| inject(pod, &defaults.namespace, &defaults.account, &defaults.nodes, &config);
         Reviewer::deciding(Box::new(decide), defaults, metrics)
     }
 

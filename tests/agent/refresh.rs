@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::sidecar::{Sidecar, eventually, started};
-use crate::world::{Plan, World};
+use crate::world::{CANARY, Plan, World};
 
 fn fixture(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pfx").join(name)).unwrap()
@@ -306,4 +306,66 @@ fn what_was_selected_at_the_start_is_kept_up_to_date_and_taken_over_after_a_rest
     let sidecar = Sidecar::started(&world, &plan);
     sidecar.says("the files are in place already");
     assert_eq!((world.data(), world.text("app-db").as_str()), (target, "canary-next"));
+}
+
+impl Plan {
+    /// Asks for a restart of all containers, at most every `apart`.
+    fn restarting(self, watch: &[&str], apart: &str) -> Plan {
+        self.with("/refresh/restart", json!({"watch": watch, "restartsApart": apart}))
+    }
+}
+
+#[test]
+fn new_values_end_the_sidecar_with_the_code_that_restarts_all_containers() {
+    let world = World::new();
+    let plan = world.refreshed(world.plan_for(&["db-password", "exact"]), "1s").restarting(&["/keyvault/files"], "1s");
+    world.put("dev/termination-log", "");
+    let mut sidecar = Sidecar::started(&world, &plan);
+    world.refreshes(2);
+    assert!(!sidecar.log().contains("values changed"), "nothing changed:\n{}", sidecar.log());
+    world.rotate("db-password", "canary-second");
+    assert_eq!(sidecar.end(), Some(80));
+    assert_eq!(world.text("db-password"), "canary-second", "the new value is there before the sidecar ends");
+    let said = "values changed: the sidecar ends, so that the kubelet starts all containers of the pod again with the new ones";
+    assert_eq!(std::fs::read_to_string(world.path("dev/termination-log")).unwrap(), format!("{said}\n"));
+    sidecar.says(said);
+
+    // What the kubelet starts then has the values of now.
+    let after = Sidecar::started(&world, &plan);
+    after.says("the files are in place already");
+    world.refreshes(3);
+    assert!(!after.log().contains("values changed"), "a restart for nothing:\n{}", after.log());
+}
+
+#[test]
+fn ten_minutes_are_between_restarts_whoever_restarted_the_sidecar() {
+    let world = World::new();
+    let plan = world.refreshed(world.plan_for(&["db-password"]), "1s").restarting(&["/keyvault/files"], "10m");
+    let mut first = Sidecar::started(&world, &plan);
+    world.rotate("db-password", "canary-second");
+    first.says("values changed: all containers are restarted in 5");
+    first.signal("KILL");
+    assert_eq!(first.end(), None);
+
+    let second = Sidecar::started(&world, &plan);
+    second.says("the files are in place already");
+    second.says("values changed: all containers are restarted in 5");
+    let record = std::fs::read_to_string(world.path("keyvault/files/..restart.json")).unwrap();
+    assert!(!record.contains(CANARY), "{record}");
+}
+
+#[test]
+fn what_no_running_container_uses_is_no_reason_to_restart() {
+    let world = World::new();
+    std::fs::create_dir_all(world.path("keyvault/files-2")).unwrap();
+    let plan = world.plan_for(&["db-password"]).with("/directories/-", json!({"path": "/keyvault/files-2", "entries": []}));
+    let plan = plan.file("exact", &world.vault("demo"), "exact", json!({}));
+    let plan = world.refreshed(plan, "1s").restarting(&["/keyvault/files"], "1s");
+    let mut sidecar = Sidecar::started(&world, &plan);
+    world.rotate("exact", "canary-2");
+    eventually("the new value", || (std::fs::read(world.path("keyvault/files-2/exact")).ok()? == b"canary-2").then_some(()));
+    world.refreshes(2);
+    assert!(!sidecar.log().contains("values changed"), "{}", sidecar.log());
+    world.rotate("db-password", "canary-third");
+    assert_eq!(sidecar.end(), Some(80));
 }

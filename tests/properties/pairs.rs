@@ -2,11 +2,12 @@
 
 use keyvault_injector::config::Config;
 use keyvault_injector::inject::{Injection, NamespaceDefaults};
+use keyvault_injector::nodes::{NodeAnswers, NodeFacts};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
-use super::core::{World, apply, as_stored, is_agent, review};
+use super::core::{World, apply, as_stored, check_promises, is_agent, review};
 
 /// An operator's file. A request of ephemeral storage that it leaves could be a LimitRange's, and stays.
 fn configuration() -> impl Strategy<Value = String> {
@@ -16,7 +17,8 @@ fn configuration() -> impl Strategy<Value = String> {
         select(&["", ", proxy: {httpsProxy: 'http://a.example:3128'}", ", proxy: {httpsProxy: 'http://b.example:3128', noProxy: [.svc]}"][..]),
         select(&["", ", logLevel: debug"][..]),
     );
-    let features = (select(&["on", "off"][..]), select(&["on", "off"][..]));
+    let switch = || select(&["on", "off"][..]);
+    let features = (switch(), switch(), switch());
     let defaults = (
         select(&["", ", mountPath: /secrets"][..]),
         select(&["", ", refresh: 5m"][..]),
@@ -24,19 +26,43 @@ fn configuration() -> impl Strategy<Value = String> {
         select(&["", ", agentResources: {requests: {cpu: 20m}, limits: {memory: 64Mi, ephemeral-storage: 32Mi}}"][..]),
         select(&["", ", sidecarResources: {limits: {cpu: 50m}}"][..]),
     );
-    (agent, features, defaults).prop_map(|((tag, pull, proxy, level), (env_files, image_volumes), (path, refresh, deadline, agent, sidecar))| {
-        format!(
-            "agent: {{image: \"registry.example/keyvault-injector:{tag}\"{pull}{proxy}{level}}}\n\
-             features: {{envFiles: \"{env_files}\", imageVolumes: \"{image_volumes}\"}}\n\
+    (agent, features, defaults).prop_map(
+        |((tag, pull, proxy, level), (env_files, image_volumes, restart), (path, refresh, deadline, agent, sidecar))| {
+            format!(
+                "agent: {{image: \"registry.example/keyvault-injector:{tag}\"{pull}{proxy}{level}}}\n\
+             features: {{envFiles: \"{env_files}\", imageVolumes: \"{image_volumes}\", restartInPlace: \"{restart}\"}}\n\
              policy: {{allowSharedIdentities: true}}\n\
              defaults: {{tenantId: aaaabbbb-1111-4222-8333-444455556666{path}{refresh}{deadline}{agent}{sidecar}}}\n"
-        )
-    })
+            )
+        },
+    )
 }
 
 fn world(configuration: &str) -> World {
     let namespace = NamespaceDefaults { name: "payments".into(), annotations: Vec::new() };
     World { namespace, config: Config::parse(configuration, "config.yaml").unwrap(), ..super::world() }
+}
+
+/// What a replica knows of the nodes: nothing yet, or some that can do more or less.
+fn nodes() -> impl Strategy<Value = NodeAnswers> {
+    const RESTART: &str = "RestartAllContainersOnContainerExits";
+    let kinds = [
+        NodeFacts::new("v1.36.3", "containerd://2.2.9", [RESTART]),
+        NodeFacts::new("v1.36.3", "containerd://1.7.27", [RESTART]),
+        NodeFacts::new("v1.35.0", "cri-o://1.33.1", []),
+        NodeFacts::new("v1.34.2", "containerd://2.2.9", []),
+    ];
+    let seen = proptest::sample::subsequence(kinds.to_vec(), 0..3).prop_map(|nodes| NodeAnswers::of(nodes.iter().map(|facts| ("node", facts))));
+    prop_oneof![4 => seen, 1 => Just(NodeAnswers::default())]
+}
+
+/// An operator's file that leaves every feature, or all but one, to the nodes.
+fn following() -> impl Strategy<Value = String> {
+    (configuration(), select(&["envFiles", "imageVolumes", "restartInPlace", "none"][..])).prop_map(|(text, decided)| {
+        ["envFiles", "imageVolumes", "restartInPlace"].into_iter().filter(|key| *key != decided).fold(text, |text, key| {
+            ["on", "off"].into_iter().fold(text, |text, word| text.replace(&format!("{key}: \"{word}\""), &format!("{key}: auto")))
+        })
+    })
 }
 
 /// A pod that may ask for variables, too, and whose containers can be wrapped.
@@ -89,7 +115,7 @@ fn normal(mut pod: Value) -> Value {
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
             tidy(container, "volumeMounts");
-            if container.get("env").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            if container.get("env").is_some_and(|env| env.is_null() || env.as_array().is_some_and(Vec::is_empty)) {
                 container.shift_remove("env");
             }
         }
@@ -108,10 +134,30 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_another_configuration_or_version_left_ends_as_if_it_had_never_been(
-        pod in pod(), configurations in (configuration(), configuration()), stored in any::<bool>(), other_version in any::<bool>()
+    fn a_replica_that_sees_the_nodes_differently_changes_nothing(
+        pod in pod(), configuration in following(), seen in (nodes(), nodes()), stored in any::<bool>()
     ) {
-        let (before, after) = (world(&configurations.0), world(&configurations.1));
+        let (before, after) = (World { nodes: seen.0, ..world(&configuration) }, World { nodes: seen.1, ..world(&configuration) });
+        let Ok(first) = review(&pod, &before) else { return Ok(()) };
+        let mut left = check_promises(&pod, &before, &first);
+        if stored {
+            left = as_stored(&left);
+        }
+        match review(&left, &after) {
+            Ok(second) => {
+                prop_assert!(second.patch.0.is_empty(), "{:?}", second.patch);
+                prop_assert_eq!(&second.warnings, &first.warnings);
+            }
+            Err(denial) => return Err(TestCaseError::fail(format!("{denial}\n{left:#}"))),
+        }
+    }
+
+    #[test]
+    fn what_another_configuration_or_version_left_ends_as_if_it_had_never_been(
+        pod in pod(), configurations in (prop_oneof![configuration(), following()], configuration()), nodes in nodes(), stored in any::<bool>(),
+        other_version in any::<bool>()
+    ) {
+        let (before, after) = (World { nodes, ..world(&configurations.0) }, world(&configurations.1));
         let Ok(injection) = review(&pod, &before) else { return Ok(()) };
         let mut left = apply(&pod, &injection);
         if stored {

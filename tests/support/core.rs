@@ -2,6 +2,7 @@
 
 use keyvault_injector::config::Config;
 use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
+use keyvault_injector::nodes::NodeAnswers;
 use keyvault_injector::plan::{PLAN_VARIABLE, Plan};
 use keyvault_injector::pod::PodView;
 use serde_json::{Map, Value, json};
@@ -10,6 +11,7 @@ use serde_json::{Map, Value, json};
 pub(crate) struct World {
     pub(crate) namespace: NamespaceDefaults,
     pub(crate) account: ServiceAccountDefaults,
+    pub(crate) nodes: NodeAnswers,
     pub(crate) config: Config,
 }
 
@@ -17,7 +19,7 @@ pub(crate) struct World {
 pub(crate) fn review(pod: &Value, world: &World) -> Result<Injection, Denial> {
     let text = pod.to_string();
     let view: PodView<'_> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("the pod cannot be read: {error}\n{text}"));
-    inject(&view, &world.namespace, &world.account, &world.config)
+    inject(&view, &world.namespace, &world.account, &world.nodes, &world.config)
 }
 
 /// The pod that a patch makes.
@@ -73,7 +75,10 @@ pub(crate) fn as_stored(pod: &Value) -> Value {
         volume["downwardAPI"]["items"][0]["fieldRef"]["apiVersion"] = json!("v1");
     }
     for volume in pod["spec"]["volumes"].as_array_mut().into_iter().flatten().filter(|volume| volume["image"].is_object()) {
-        volume["image"]["pullPolicy"] = json!("IfNotPresent");
+        if volume["image"]["pullPolicy"].is_null() {
+            let is_latest = volume["image"]["reference"].as_str().is_some_and(|image| image.ends_with(":latest"));
+            volume["image"]["pullPolicy"] = json!(if is_latest { "Always" } else { "IfNotPresent" });
+        }
     }
     for agent in pod["spec"]["initContainers"].as_array_mut().into_iter().flatten().filter(|container| is_agent(container)) {
         if agent["imagePullPolicy"].is_null() {

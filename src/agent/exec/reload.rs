@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::plan::{ExecPlan, OnChange, ReloadSignal, RestartPolicy};
+use crate::plan::{ExecPlan, OnChange, RESTART_EXIT_CODE, ReloadSignal, RestartPolicy};
 
 /// Ended for new values under `restartPolicy: OnFailure`, where 0 would mean that all is done.
-pub(super) const RESTARTED: u8 = 80;
+pub(super) const RESTARTED: u8 = RESTART_EXIT_CODE;
 
 /// What to do to the program now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

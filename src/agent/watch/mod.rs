@@ -3,11 +3,13 @@
 mod cycle;
 mod decide;
 mod few;
+mod restart;
 mod schedule;
 mod serve;
 mod status;
 
 use std::fs::File;
+use std::future::pending;
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::Path;
@@ -27,6 +29,7 @@ use crate::plan::{Plan, Refresh};
 use crate::vault::{Client, Network, Outlook};
 use cycle::{Files, Refreshed};
 use few::Few;
+use restart::Restart;
 use schedule::{Asked, Schedule};
 pub(super) use serve::{PortError, listen};
 use status::{STATUS, Status};
@@ -49,11 +52,22 @@ pub(super) struct Job<'p> {
     pub(super) random: fn() -> f64,
 }
 
-/// Refreshes until it is dropped. Returns only where the first fetch fails.
-pub(super) async fn run<N: Network>(job: Job<'_>, network: N) -> Vec<Problem> {
+/// Why nothing is refreshed any more.
+pub(super) enum Ended {
+    /// The first fetch failed.
+    Failed(Vec<Problem>),
+    /// Values changed, and all containers of the pod are to be started with the new ones.
+    Restart,
+}
+
+/// Refreshes until it is dropped, or there is a reason to end.
+pub(super) async fn run<N: Network>(job: Job<'_>, network: N) -> Ended {
     match Watch::begin(job, network).await {
-        Ok(mut watch) => watch.keep_on().await,
-        Err(problems) => problems,
+        Ok(mut watch) => {
+            watch.keep_on().await;
+            Ended::Restart
+        }
+        Err(problems) => Ended::Failed(problems),
     }
 }
 
@@ -70,6 +84,7 @@ struct Watch<'p, N> {
     client: Client<'p, Few<N>>,
     files: Files<'p>,
     schedule: Schedule,
+    restart: Option<Restart<'p>>,
     status: Arc<Mutex<Status>>,
     /// The problems of the last refresh, which are in the log already.
     logged: Vec<String>,
@@ -95,20 +110,48 @@ impl<'p, N: Network> Watch<'p, N> {
             },
         };
         let files = Files::new(job.plan, job.digest, values, made);
-        let watch = Watch { schedule: Schedule::new(job.refresh.every.get()), job, client, files, status, logged: Vec::new() };
+        let restart = job.refresh.restart.as_ref().map(|plan| Restart::begin(plan, (job.now)()));
+        let watch = Watch { schedule: Schedule::new(job.refresh.every.get()), restart, job, client, files, status, logged: Vec::new() };
         watch.status().ready = true;
         watch.status().last_success = Some(since);
         Ok(watch)
     }
 
-    async fn keep_on<T>(&mut self) -> T {
+    /// Returns if all containers are to be restarted.
+    async fn keep_on(&mut self) {
         let mut asked = Asked::new(self.job.refresh.now_file.as_ref().and_then(read).unwrap_or_default());
         let mut wait = self.schedule.first((self.job.random)());
         loop {
+            if let Some(restart) = &mut self.restart {
+                restart.look((self.job.now)(), (self.job.random)());
+            }
             self.say(wait);
-            self.pause(Instant::now() + wait, &mut asked).await;
-            wait = self.refresh().await;
+            let next = Instant::now() + wait;
+            let refreshes = tokio::select! {
+                () = self.pause(next, &mut asked) => true,
+                () = self.restart_is_due() => false,
+            };
+            if refreshes {
+                wait = self.refresh().await;
+            } else if self.may_restart() {
+                return;
+            } else {
+                wait = next - Instant::now();
+            }
         }
+    }
+
+    async fn restart_is_due(&self) {
+        match &self.restart {
+            Some(restart) => restart.is_due().await,
+            None => pending().await,
+        }
+    }
+
+    /// Whether it could be remembered that the containers have the values of now.
+    fn may_restart(&mut self) -> bool {
+        let remembered = self.restart.as_mut().map_or(Ok(()), |restart| restart.remember((self.job.now)()));
+        remembered.inspect_err(|error| tracing::error!("values changed, and no container is restarted: {error}")).is_ok()
     }
 
     /// Until `due`, or until somebody asks.

@@ -91,7 +91,7 @@ async fn a_day_of_refreshes_leaves_nothing_behind() {
     assert_eq!(sizes(&watch), (1, 0, 5), "before the status is written");
 
     let day = Duration::from_secs(24 * 3_600);
-    assert!(tokio::time::timeout(day, watch.keep_on::<()>()).await.is_err());
+    assert!(tokio::time::timeout(day, watch.keep_on()).await.is_err());
     assert_eq!(sizes(&watch), (1, 0, 6));
 
     let requests = vault.requests.borrow();

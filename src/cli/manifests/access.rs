@@ -45,6 +45,10 @@ rules:
   - apiGroups: [\"\"]
     resources: [namespaces, serviceaccounts, pods]
     verbs: [get, list, watch]
+  # Versions and declared features, as long as anything in `features` of the configuration is auto.
+  - apiGroups: [\"\"]
+    resources: [nodes]
+    verbs: [list, watch]
   - apiGroups: [events.k8s.io]
     resources: [events]
     verbs: [create]

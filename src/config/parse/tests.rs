@@ -28,7 +28,7 @@ cloud:
   verifyChallenge: false
 allowedVaultHosts: [hsm.example, "proxy.example:8443"]
 excludedContainers: []
-features: {envFiles: "on", imageVolumes: off}
+features: {envFiles: "on", imageVolumes: off, restartInPlace: auto}
 agent: {image: registry.example/keyvault-injector:0.1.0, imagePullPolicy: Never, extraCaFile: /ca.pem, managedIdentityEndpoint: "http://127.0.0.1:8080", logLevel: debug}
 defaults: {identity: managed-identity, vault: payments, mountPath: /secrets, deadline: 30s, fileMode: 0440, refresh: 5m, agentResources: {limits: {memory: 64Mi}}}
 server: {listen: "127.0.0.1:0", healthListen: "127.0.0.1:0", drainDelay: 0s, clientCaFile: c, tls: {certFile: a, keyFile: b}}
@@ -40,7 +40,7 @@ policy: {mode: audit, allowSharedIdentities: true}
     assert_eq!(config.cloud.authority_host, "https://localhost:8443");
     assert!(!config.cloud.verify_challenge);
     assert_eq!(config.allowed_vault_hosts, ["hsm.example", "proxy.example:8443"]);
-    assert_eq!(config.features, Features { env_files: true, image_volumes: false });
+    assert_eq!(config.features, Features { env_files: Switch::On, image_volumes: Switch::Off, restart_in_place: Switch::Auto });
     assert_eq!(config.defaults.agent_resources.limits.memory.as_ref().map(ToString::to_string), Some("64Mi".into()));
     assert_eq!(config.defaults.agent_resources.requests.memory.as_ref().map(ToString::to_string), Some("16Mi".into()));
     assert_eq!(config.server.client_ca_file, Some("c".into()));
@@ -54,7 +54,7 @@ fn every_problem_comes_with_file_line_path_and_reason() {
             "cloud: AzurePublic\nagnet: {}\nfeatures: {envFiles: true}\ndefaults:\n  identity: msi\n  mountPath: /etc/x\n  deadline: 2h\n  refresh: 5s\nserver: {listen: here, tls: {certFile: a}}\npolicy: {mode: warn}\n"
         ),
         "config.yaml:1:8: cloud: \"AzurePublic\" is not a cloud: write AzurePublicCloud, AzureChinaCloud, AzureUSGovernment, or a map of its addresses\n\
-         config.yaml:3:22: features.envFiles: \"true\" is not a switch: on or off\n\
+         config.yaml:3:22: features.envFiles: \"true\" is not a switch: auto, on or off\n\
          config.yaml:5:13: defaults.identity: \"msi\" is not an identity: workload-identity, managed-identity, pod-identity or service-principal\n\
          config.yaml:6:14: defaults.mountPath: \"/etc/x\" is not a mount path: neither / nor in or above /etc, /usr, /bin, /sbin, /lib, /lib32, /lib64, /libx32, /dev, /proc, /sys, /run/secrets, /var/run/secrets or /keyvault-injector\n\
          config.yaml:7:13: defaults.deadline: \"2h\" is not a deadline: from 1s to 1h\n\

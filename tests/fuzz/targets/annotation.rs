@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use keyvault_injector::config::Config;
 use keyvault_injector::inject::{Injection, NamespaceDefaults, ServiceAccountDefaults, inject};
+use keyvault_injector::nodes::{KubernetesVersion, NodeAnswers};
 use keyvault_injector::pod::PodView;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -33,5 +34,5 @@ fn review(pod: &Value) -> Option<Injection> {
     let namespace = NamespaceDefaults { name: "payments".to_owned(), annotations: Vec::new() };
     let text = pod.to_string();
     let view: PodView<'_> = serde_json::from_str(&text).expect("the pod can be read");
-    inject(&view, &namespace, &account, &CONFIG).ok()
+    inject(&view, &namespace, &account, &NodeAnswers::of_version(KubernetesVersion::NEWEST), &CONFIG).ok()
 }
