@@ -73,8 +73,8 @@ impl Nodes {
 fn tell(feature: NodeFeature, answer: &Answer) {
     let feature = feature.key();
     match answer {
-        Answer::Yes => tracing::info!(feature, answer = "yes", "every schedulable Linux node can do it"),
-        Answer::No(obstacle) => tracing::info!(feature, answer = "no", reason = %obstacle, "not every schedulable Linux node can do it"),
+        Answer::Yes => tracing::info!(feature, answer = "yes", "every node can do what a feature needs"),
+        Answer::No(obstacle) => tracing::info!(feature, answer = "no", reason = %obstacle, "not all nodes can do what a feature needs"),
     }
 }
 

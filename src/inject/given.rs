@@ -88,7 +88,7 @@ pub(super) fn given<'p>(pod: &'p PodView<'p>, asked: &Asked<'_>, findings: &mut 
 }
 
 fn of<'p>(pod: &'p PodView<'p>, consumer: Consumer<'p>, asked: &Asked<'_>, findings: &mut Findings) -> Given<'p> {
-    let Asked { settings, views, reaction } = *asked;
+    let Asked { settings, views, reaction, .. } = *asked;
     let has = |view: &&View<'_>| view.consumers.iter().any(|other| other.place == consumer.place);
     let its: Vec<&View<'_>> = views.views.iter().filter(has).collect();
     let reacts = !its.is_empty() && consumer.runs_on();

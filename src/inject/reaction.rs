@@ -33,8 +33,7 @@ pub(super) fn choose(pod: &PodView<'_>, settings: &Settings, views: &Views<'_>, 
     if action == OnChange::Restart && kubelet.is_there() && !ends(pod) {
         findings.warning(|| {
             format!(
-                "{key} restart: the kubelet restarts all containers of the pod at once, each 2 seconds after SIGTERM and without its preStop hook \
-                 (container {first} has no command that could be wrapped)"
+                "{key} restart: the kubelet restarts all containers of the pod at once, each 2 seconds after SIGTERM and without its preStop hook (container {first} has no command that could be wrapped)"
             )
         });
         return Reaction::Kubelet;

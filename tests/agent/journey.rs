@@ -5,6 +5,7 @@ use std::process::Command;
 
 use keyvault_injector::config::Config;
 use keyvault_injector::inject::{NamespaceDefaults, ServiceAccountDefaults};
+use keyvault_injector::nodes::NodeAnswers;
 use serde_json::{Value, json};
 
 use crate::config_map::mount;
@@ -56,7 +57,7 @@ fn injected(world: &World, pod: &Value) -> Value {
     config.agent.extra_ca = Some(world.ca.clone());
     let namespace = NamespaceDefaults { name, annotations: Vec::new() };
     let account = ServiceAccountDefaults { found: true, ..ServiceAccountDefaults::default() };
-    let core = webhook_core::World { namespace, account, config };
+    let core = webhook_core::World { namespace, account, nodes: NodeAnswers::default(), config };
     let injection = review(pod, &core).unwrap_or_else(|denial| panic!("{denial}"));
     check_promises(pod, &core, &injection)
 }

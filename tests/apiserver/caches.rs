@@ -10,13 +10,13 @@ const LOOKUPS: &str = "keyvault_injector_lookups_total{result=\"ok\"}";
 const FAILED: &str = "keyvault_injector_lookups_total{result=\"failed\"}";
 
 /// Whoever asks as the API server does.
-struct Asker {
+pub(crate) struct Asker {
     client: reqwest::Client,
     url: String,
 }
 
 impl Asker {
-    fn new(injector: &Injector, loopback: &Loopback) -> Asker {
+    pub(crate) fn new(injector: &Injector, loopback: &Loopback) -> Asker {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ca = reqwest::Certificate::from_pem(loopback.ca.as_bytes()).unwrap();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build().unwrap();
@@ -25,9 +25,14 @@ impl Asker {
 
     /// The answer to the creation of a pod that names neither a vault nor an identity.
     async fn ask(&self, namespace: &str) -> Value {
+        self.ask_for(namespace, &json!({"keyvault-injector.io/secrets": "db-password"})).await
+    }
+
+    /// The answer to the creation of a pod with these annotations, whose container has no command.
+    pub(crate) async fn ask_for(&self, namespace: &str, annotations: &Value) -> Value {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "web", "namespace": namespace, "annotations": {"keyvault-injector.io/secrets": "db-password"}},
+            "metadata": {"name": "web", "namespace": namespace, "annotations": annotations},
             "spec": {"serviceAccountName": "default", "containers": [{"name": "app", "image": "registry.example/app"}]},
         });
         let review = json!({

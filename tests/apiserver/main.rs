@@ -13,6 +13,7 @@ mod control_plane;
 #[path = "../support/emulator.rs"]
 mod emulator;
 mod journey;
+mod nodes;
 mod installation;
 mod overlays;
 mod slipped;

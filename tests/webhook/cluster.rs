@@ -10,7 +10,8 @@ use axum::http::{Request, Response};
 use futures::{StreamExt, future, stream};
 use keyvault_injector::cluster::ClusterDefaults;
 use keyvault_injector::inject::ServiceAccountDefaults;
-use keyvault_injector::webhook::{Defaults, LookupError, PodDefaults};
+use keyvault_injector::nodes::{Answer, NodeAnswers, NodeFeature};
+use keyvault_injector::webhook::{Defaults, LookupError, Metrics, PodDefaults};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
@@ -48,9 +49,21 @@ impl Api {
     }
 
     fn defaults(&self) -> Arc<ClusterDefaults> {
+        Arc::new(self.unwatched())
+    }
+
+    fn unwatched(&self) -> ClusterDefaults {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<kube::client::Body>| api.clone().answer(request));
-        Arc::new(ClusterDefaults::new(kube::Client::new(service, "default")))
+        ClusterDefaults::new(kube::Client::new(service, "default"))
+    }
+
+    fn defaults_and_nodes(&self) -> (Arc<ClusterDefaults>, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::default());
+        let defaults = Arc::new(self.unwatched().with_nodes());
+        tokio::spawn(Arc::clone(&defaults).watch());
+        tokio::spawn(Arc::clone(&defaults).watch_nodes(Arc::clone(&metrics)));
+        (defaults, metrics)
     }
 
     fn watched(&self) -> Arc<ClusterDefaults> {
@@ -60,9 +73,10 @@ impl Api {
     }
 
     async fn answer(self, request: Request<kube::client::Body>) -> io::Result<Response<Body>> {
-        let accept = request.headers()["accept"].to_str().unwrap();
-        assert!(accept.contains("as=PartialObjectMetadata"), "whole objects were asked for: {accept}");
+        let accept = request.headers().get("accept").map(|accept| accept.to_str().unwrap()).unwrap_or_default();
         let target = request.uri().path_and_query().unwrap().as_str().to_owned();
+        let whole = !accept.contains("as=PartialObjectMetadata");
+        assert_eq!(whole, is_nodes(&target), "whole objects were asked for: {target} {accept}");
         let before = {
             let mut asked = self.asked.lock().unwrap();
             let path = |target: &str| target.split('?').next().unwrap().to_owned();
@@ -133,6 +147,17 @@ fn status(code: u16, reason: &str) -> Reply {
 
 fn is_namespaces(target: &str) -> bool {
     target.starts_with("/api/v1/namespaces?")
+}
+
+fn is_nodes(target: &str) -> bool {
+    target.starts_with("/api/v1/nodes?")
+}
+
+fn node(name: &str, kubelet: &str) -> Value {
+    let info = json!({"kubeletVersion": kubelet, "containerRuntimeVersion": "containerd://2.2.9", "operatingSystem": "linux"});
+    let status =
+        json!({"nodeInfo": info, "declaredFeatures": ["RestartAllContainersOnContainerExits"], "images": [{"names": ["x"], "sizeBytes": 1}]});
+    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "resourceVersion": "7"}, "spec": {}, "status": status})
 }
 
 /// Waits, on the paused clock, until a condition holds.
@@ -390,4 +415,70 @@ async fn absence_is_remembered_for_two_seconds_and_presence_is_not() {
 
 fn is_namespace(target: &str) -> bool {
     !target.contains("/serviceaccounts/")
+}
+
+fn files_can(defaults: &ClusterDefaults) -> bool {
+    let known = defaults.cached("payments", "web").unwrap();
+    *known.nodes.get(NodeFeature::EnvFiles) == Answer::Yes
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_review_is_given_what_the_nodes_can_do_now() {
+    let (later, _) = broadcast::channel(8);
+    let changes = later.clone();
+    let api = Api::new(move |target, _| match () {
+        () if is_nodes(target) && target.contains("sendInitialEvents=true") => {
+            let end = json!({"type": "BOOKMARK", "object": {"apiVersion": "v1", "kind": "Node",
+                "metadata": {"resourceVersion": "8", "annotations": {"k8s.io/initial-events-end": "true"}}}});
+            Reply::Following(vec![event("ADDED", &node("new", "v1.36.3")), end], changes.subscribe())
+        }
+        () if is_namespaces(target) => Reply::Events(vec![event("ADDED", &payments("one")), end_of_list()]),
+        () if target.contains("watch=true") => Reply::Events(vec![event("ADDED", &web("c")), end_of_list()]),
+        () if target.contains("serviceaccounts/") => Reply::Object(200, web("c")),
+        () => Reply::Object(200, payments("one")),
+    });
+    let (defaults, metrics) = api.defaults_and_nodes();
+    assert!(!defaults.filled());
+    until("full caches", || defaults.filled()).await;
+    assert!(files_can(&defaults));
+    let fresh = defaults.fresh("payments", "other").await.unwrap();
+    assert_eq!(*fresh.nodes.get(NodeFeature::EnvFiles), Answer::Yes, "a lookup knows it, too");
+
+    later.send(event("ADDED", &node("old", "v1.34.1"))).unwrap();
+    until("the old node", || !files_can(&defaults)).await;
+    assert!(metrics.text().contains("keyvault_injector_nodes_can{feature=\"envFiles\"} 0\n"), "{}", metrics.text());
+    let known = defaults.cached("payments", "web").unwrap();
+    let Answer::No(obstacle) = known.nodes.get(NodeFeature::EnvFiles) else { panic!("{known:?}") };
+    assert_eq!(obstacle.to_string(), "node old runs kubelet v1.34.1, and variables from files need 1.35 or later");
+    let mut cordoned = node("old", "v1.34.1");
+    cordoned["spec"]["unschedulable"] = json!(true);
+    later.send(event("MODIFIED", &cordoned)).unwrap();
+    until("the cordon", || files_can(&defaults)).await;
+    later.send(event("DELETED", &node("new", "v1.36.3"))).unwrap();
+    until("no node", || !files_can(&defaults)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_right_to_read_nodes_the_webhook_serves_and_answers_no() {
+    let api = Api::new(|target, _| match () {
+        () if is_nodes(target) => status(403, "Forbidden"),
+        () if is_namespaces(target) => Reply::Events(vec![event("ADDED", &payments("one")), end_of_list()]),
+        () => Reply::Events(vec![event("ADDED", &web("c")), end_of_list()]),
+    });
+    let (defaults, metrics) = api.defaults_and_nodes();
+    until("full caches", || defaults.filled()).await;
+    assert_eq!(*defaults.cached("payments", "web").unwrap().nodes, NodeAnswers::default());
+    assert!(!metrics.text().contains("nodes_can{"), "{}", metrics.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_are_read_only_if_something_depends_on_them() {
+    let api = Api::new(|target, _| {
+        let object = if is_namespaces(target) { payments("one") } else { web("c") };
+        Reply::Events(vec![event("ADDED", &object), end_of_list()])
+    });
+    let defaults = api.watched();
+    tokio::spawn(Arc::clone(&defaults).watch_nodes(Arc::default()));
+    until("full caches", || defaults.filled()).await;
+    assert!(!api.asked().iter().any(|target| is_nodes(target)), "{:?}", api.asked());
 }
