@@ -101,12 +101,13 @@ fn milli(text: &str) -> Option<i128> {
         (text, 1000, 0)
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = format!("{whole}{fraction}");
-    if digits.is_empty() || digits.len() > 19 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    let digits = || whole.bytes().chain(fraction.bytes());
+    if !(1..=19).contains(&digits().count()) || !digits().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
+    let number = digits().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
     // Kubernetes caps what is too large, too.
-    let scaled = digits.parse::<i128>().ok()?.saturating_mul(scale);
+    let scaled = i128::from(number).saturating_mul(scale);
     let divisor = 10i128.pow(u32::try_from(fraction.len()).ok()? + shift);
     Some(scaled.saturating_add(divisor - 1) / divisor)
 }

@@ -212,10 +212,10 @@ fn asked(
     let wanted = patch::Wanted {
         agents: container::agents(&frame),
         volumes: container::volumes(&frame),
-        given: &given,
+        given,
         admission: Admission::new(pod, &config.agent),
     };
-    let mut operations = patch::difference(pod, &ours, &wanted);
+    let mut operations = patch::difference(pod, &ours, wanted);
     patch::bind(pod, plan.binding.as_ref(), &mut operations);
     let warnings = findings.take_warnings();
     patch::annotate(pod, &plan.status, &warnings, &mut operations);

@@ -1,5 +1,6 @@
 //! Where a container mounts volumes of its own, beside the places where ours are to appear.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
@@ -47,13 +48,13 @@ impl<'p> Mounts<'p> {
     pub(super) fn check(&self, consumer: &Consumer<'_>, path: &str, remedy: &str, findings: &mut Findings) {
         let name = consumer.container.name.as_str();
         let mounts = consumer.container.volume_mounts.iter().flatten().map(|mount| &mount.view);
-        let placed: Vec<(String, &VolumeMount<'_>)> =
+        let placed: Vec<(Cow<'_, str>, &VolumeMount<'_>)> =
             mounts.filter(|mount| !is_our_volume(mount.name.as_str())).map(|mount| (normal(mount.mount_path.as_str()), mount)).collect();
         for (used, mount) in placed.iter().filter(|(used, _)| is_within(used, path)) {
             let volume = mount.name.as_str();
             findings.problem(|| format!("container {name} already mounts volume {volume} at {used}, where the secrets would appear: {remedy}"));
         }
-        let above = placed.iter().filter(|(used, _)| used != path && is_within(path, used)).max_by_key(|(used, _)| used.len());
+        let above = placed.iter().filter(|(used, _)| *used != path && is_within(path, used)).max_by_key(|(used, _)| used.len());
         if let Some((used, mount)) = above.filter(|(_, mount)| mount.read_only == Some(true) || self.is_read_only(mount.name.as_str())) {
             let volume = mount.name.as_str();
             findings.problem(|| {
@@ -74,7 +75,10 @@ fn is_within(inner: &str, outer: &str) -> bool {
 }
 
 /// A path as the container runtime reads it. A mount path may be relative, to the root.
-fn normal(path: &str) -> String {
+fn normal(path: &str) -> Cow<'_, str> {
+    if path.strip_prefix('/').is_some_and(|parts| parts.split('/').all(|part| !matches!(part, "" | "." | ".."))) {
+        return Cow::Borrowed(path);
+    }
     let mut parts = Vec::new();
     for part in path.split('/') {
         match part {
@@ -83,7 +87,7 @@ fn normal(path: &str) -> String {
             part => parts.push(part),
         }
     }
-    format!("/{}", parts.join("/"))
+    Cow::Owned(format!("/{}", parts.join("/")))
 }
 
 #[cfg(test)]

@@ -23,20 +23,21 @@ pub(super) struct Wanted<'a> {
     pub(super) agents: Vec<Value>,
     pub(super) volumes: Vec<Value>,
     /// Every container but ours.
-    pub(super) given: &'a [Given<'a>],
+    pub(super) given: Vec<Given<'a>>,
     pub(super) admission: Admission<'a>,
 }
 
 /// The operations that make the pod as it should be, but for its annotations.
-pub(super) fn difference(pod: &PodView<'_>, ours: &Ours, wanted: &Wanted<'_>) -> Operations {
+pub(super) fn difference(pod: &PodView<'_>, ours: &Ours, wanted: Wanted<'_>) -> Operations {
+    let Wanted { agents, volumes, mut given, admission } = wanted;
     let mut operations = Operations::default();
-    mounts(ours, wanted, &mut operations);
-    for given in wanted.given {
+    set_mounts(ours, &mut given, &mut operations);
+    for given in &given {
         variables::set(given, &mut operations);
         commands(given, &mut operations);
     }
-    volumes(pod, ours, wanted, &mut operations);
-    agents(pod, ours, wanted, &mut operations);
+    set_volumes(pod, ours, volumes, admission, &mut operations);
+    set_agents(pod, ours, agents, admission, &mut operations);
     operations
 }
 
@@ -61,91 +62,95 @@ impl Operations {
         Patch(self.operations)
     }
 
-    fn add(&mut self, path: &[&str], value: Value) {
-        self.operations.push(PatchOperation::Add(AddOperation { path: pointer(path), value }));
+    fn add(&mut self, path: PointerBuf, value: Value) {
+        self.operations.push(PatchOperation::Add(AddOperation { path, value }));
     }
 
-    fn replace(&mut self, path: &[&str], value: Value) {
-        self.operations.push(PatchOperation::Replace(ReplaceOperation { path: pointer(path), value }));
+    fn replace(&mut self, path: PointerBuf, value: Value) {
+        self.operations.push(PatchOperation::Replace(ReplaceOperation { path, value }));
     }
 
-    fn remove(&mut self, path: &[&str]) {
-        self.operations.push(PatchOperation::Remove(RemoveOperation { path: pointer(path) }));
+    fn remove(&mut self, path: PointerBuf) {
+        self.operations.push(PatchOperation::Remove(RemoveOperation { path }));
     }
 
     /// Adds to the end of a list, which is made where there is none.
-    fn append(&mut self, list: &[&str], exists: bool, values: Vec<Value>) {
+    fn append(&mut self, list: PointerBuf, exists: bool, values: Vec<Value>) {
         if values.is_empty() {
             return;
         }
         if !exists {
             return self.add(list, Value::Array(values));
         }
-        let end = [list, &["-"]].concat();
+        let end = list.with_trailing_token("-");
         for value in values {
-            self.add(&end, value);
+            self.add(end.clone(), value);
         }
     }
 }
 
-fn pointer(path: &[&str]) -> PointerBuf {
-    PointerBuf::from_tokens(path.iter().map(|token| Token::new(*token)))
+fn pointer<const N: usize>(path: [&str; N]) -> PointerBuf {
+    PointerBuf::from_tokens(path)
+}
+
+/// An entry of a list.
+fn entry<const N: usize>(list: [&str; N], index: usize) -> PointerBuf {
+    PointerBuf::from_tokens(list.map(Token::new).into_iter().chain([Token::from(index)]))
 }
 
 // === volumes ===
 
-fn volumes(pod: &PodView<'_>, ours: &Ours, Wanted { volumes: wanted, admission, .. }: &Wanted<'_>, operations: &mut Operations) {
-    let mut missing = Vec::new();
+fn set_volumes(pod: &PodView<'_>, ours: &Ours, wanted: Vec<Value>, admission: Admission<'_>, operations: &mut Operations) {
     let there: HashMap<&str, &(usize, Value)> = ours.volumes.iter().rev().map(|there| (name(&there.1), there)).collect();
-    for volume in wanted {
-        match there.get(name(volume)) {
-            None => missing.push(volume.clone()),
-            Some((index, there)) => {
-                let volume = admission.volume(there, volume);
-                if volume != *there {
-                    operations.replaces = true;
-                    operations.replace(&["spec", "volumes", &index.to_string()], volume);
-                }
-            }
+    for volume in &wanted {
+        let Some((index, there)) = there.get(name(volume)) else { continue };
+        let volume = admission.volume(there, volume);
+        if volume != *there {
+            operations.replaces = true;
+            operations.replace(entry(["spec", "volumes"], *index), volume);
         }
     }
     let names: HashSet<&str> = wanted.iter().map(name).collect();
     let stale = ours.volumes.iter().rev().filter(|(_, there)| !names.contains(name(there)));
     for (index, _) in stale {
         operations.replaces = true;
-        operations.remove(&["spec", "volumes", &index.to_string()]);
+        operations.remove(entry(["spec", "volumes"], *index));
     }
-    operations.append(&["spec", "volumes"], pod.spec.volumes.is_some(), missing);
+    let missing = wanted.into_iter().filter(|volume| !there.contains_key(name(volume))).collect();
+    operations.append(pointer(["spec", "volumes"]), pod.spec.volumes.is_some(), missing);
 }
 
 // === our containers ===
 
 /// Puts ours first. Runs after what changes in other containers, whose paths count the init containers as they came in.
-fn agents(pod: &PodView<'_>, ours: &Ours, Wanted { agents: wanted, admission, .. }: &Wanted<'_>, operations: &mut Operations) {
-    let position = |index: usize| ["spec".to_owned(), "initContainers".to_owned(), index.to_string()];
+fn set_agents(pod: &PodView<'_>, ours: &Ours, wanted: Vec<Value>, admission: Admission<'_>, operations: &mut Operations) {
+    let position = |index: usize| entry(["spec", "initContainers"], index);
     let current = |name: &Value| ours.agents.iter().find(|(_, current)| current["name"] == *name);
     let settled: Vec<Value> = wanted
-        .iter()
-        .map(|wanted| current(&wanted["name"]).map_or_else(|| wanted.clone(), |(_, current)| admission.container(current, wanted)))
+        .into_iter()
+        .map(|wanted| match current(&wanted["name"]) {
+            Some((_, current)) => admission.container(current, &wanted),
+            None => wanted,
+        })
         .collect();
     operations.replaces |= ours.agents.iter().any(|(_, current)| !settled.contains(current));
     let stands = |(position, (index, current)): (usize, &(usize, Value))| *index == position && current["name"] == settled[position]["name"];
     if ours.agents.len() == settled.len() && ours.agents.iter().enumerate().all(stands) {
         for ((index, current), settled) in ours.agents.iter().zip(settled) {
             if settled != *current {
-                operations.replace(&borrow(&position(*index)), settled);
+                operations.replace(position(*index), settled);
             }
         }
         return;
     }
     for (index, _) in ours.agents.iter().rev() {
-        operations.remove(&borrow(&position(*index)));
+        operations.remove(position(*index));
     }
     if pod.spec.init_containers.is_none() {
-        return operations.add(&["spec", "initContainers"], Value::Array(settled));
+        return operations.add(pointer(["spec", "initContainers"]), Value::Array(settled));
     }
     for (index, container) in settled.into_iter().enumerate() {
-        operations.add(&borrow(&position(index)), container);
+        operations.add(position(index), container);
     }
 }
 
@@ -165,16 +170,14 @@ fn commands(given: &Given<'_>, operations: &mut Operations) {
         };
         let there = program.command.iter().map(Text::as_str);
         if !wanted.as_array().is_some_and(|wanted| wanted.iter().map(Value::as_str).eq(there.map(Some))) {
-            let path: Vec<&str> = program.path.to_vec();
-            operations.replace(&borrow(&container_path(given.consumer.place, &path)), wanted);
+            operations.replace(container_path(given.consumer.place, program.path), wanted);
         }
     }
 }
 
 // === mounts of the consumers ===
 
-fn mounts(ours: &Ours, wanted: &Wanted<'_>, operations: &mut Operations) {
-    let given: Vec<(Consumer<'_>, &Value)> = wanted.given.iter().flat_map(|given| given.mounts.iter().map(|mount| (given.consumer, mount))).collect();
+fn set_mounts(ours: &Ours, given: &mut [Given<'_>], operations: &mut Operations) {
     let mut by_place: HashMap<(Place, &str), &OurMount> = HashMap::new();
     for mount in ours.mounts.iter().rev() {
         // The first of a name, in the end.
@@ -182,22 +185,23 @@ fn mounts(ours: &Ours, wanted: &Wanted<'_>, operations: &mut Operations) {
     }
     let there = |consumer: &Consumer<'_>, mount: &Value| by_place.get(&(consumer.place, name(mount))).copied();
     let mut kept: HashSet<(Place, usize)> = HashSet::new();
-    for (consumer, mount) in &given {
-        let Some(there) = there(consumer, mount) else { continue };
+    for (consumer, mount) in given.iter().flat_map(|given| given.mounts.iter().map(|mount| (given.consumer, mount))) {
+        let Some(there) = there(&consumer, mount) else { continue };
         kept.insert((there.place, there.index));
         let mount = settled(&there.value, mount);
         if mount != there.value {
             operations.replaces = true;
-            operations.replace(&borrow(&mount_path(there.place, Some(there.index))), mount);
+            operations.replace(mount_path(there.place, there.index), mount);
         }
     }
     for stale in ours.mounts.iter().rev().filter(|mount| !kept.contains(&(mount.place, mount.index))) {
         operations.replaces = true;
-        operations.remove(&borrow(&mount_path(stale.place, Some(stale.index))));
+        operations.remove(mount_path(stale.place, stale.index));
     }
-    for given in wanted.given {
-        let missing = given.mounts.iter().filter(|mount| there(&given.consumer, mount).is_none()).cloned().collect();
-        operations.append(&borrow(&mount_path(given.consumer.place, None)), given.consumer.container.volume_mounts.is_some(), missing);
+    for given in given {
+        let missing = std::mem::take(&mut given.mounts).into_iter().filter(|mount| there(&given.consumer, mount).is_none()).collect();
+        let list = container_path(given.consumer.place, &["volumeMounts"]);
+        operations.append(list, given.consumer.container.volume_mounts.is_some(), missing);
     }
 }
 
@@ -205,22 +209,18 @@ fn name(entry: &Value) -> &str {
     entry["name"].as_str().unwrap_or_default()
 }
 
-fn borrow(path: &[String]) -> Vec<&str> {
-    path.iter().map(String::as_str).collect()
-}
-
-fn mount_path(place: Place, mount: Option<usize>) -> Vec<String> {
-    container_path(place, &["volumeMounts"]).into_iter().chain(mount.map(|index| index.to_string())).collect()
+fn mount_path(place: Place, index: usize) -> PointerBuf {
+    container_path(place, &["volumeMounts"]).with_trailing_token(index)
 }
 
 /// A field of a container.
-fn container_path(place: Place, field: &[&str]) -> Vec<String> {
-    let (list, index) = match place {
-        Place::Main(index) => ("containers", index),
-        Place::Init(index) => ("initContainers", index),
+fn container_path(place: Place, field: &[&str]) -> PointerBuf {
+    let mut path = match place {
+        Place::Main(index) => entry(["spec", "containers"], index),
+        Place::Init(index) => entry(["spec", "initContainers"], index),
     };
-    let path = ["spec".to_owned(), list.to_owned(), index.to_string()];
-    path.into_iter().chain(field.iter().map(|name| (*name).to_owned())).collect()
+    field.iter().for_each(|name| path.push_back(*name));
+    path
 }
 
 // === the label of AAD pod identity ===
@@ -229,8 +229,8 @@ fn container_path(place: Place, field: &[&str]) -> Vec<String> {
 pub(super) fn bind(pod: &PodView<'_>, binding: Option<&BindingName>, operations: &mut Operations) {
     let Some(BindingName(name)) = binding else { return };
     match &pod.metadata.labels {
-        None => operations.add(&["metadata", "labels"], json!({ POD_IDENTITY_LABEL: name })),
-        Some(labels) if labels.pod_identity_binding.is_none() => operations.add(&["metadata", "labels", POD_IDENTITY_LABEL], json!(name)),
+        None => operations.add(pointer(["metadata", "labels"]), json!({ POD_IDENTITY_LABEL: name })),
+        Some(labels) if labels.pod_identity_binding.is_none() => operations.add(pointer(["metadata", "labels", POD_IDENTITY_LABEL]), json!(name)),
         Some(_) => {}
     }
 }
@@ -243,17 +243,17 @@ pub(super) fn annotate(pod: &PodView<'_>, status: &str, warnings: &[String], ope
     let wanted = [(Key::Status, Some(status)), (Key::Warnings, Some(text.as_str()).filter(|text| !text.is_empty()))];
     if pod.metadata.annotations.is_none() {
         let present = wanted.iter().filter_map(|(key, text)| Some((key.annotation(), json!((*text)?))));
-        return operations.add(&["metadata", "annotations"], Value::Object(present.collect::<Map<_, _>>()));
+        return operations.add(pointer(["metadata", "annotations"]), Value::Object(present.collect::<Map<_, _>>()));
     }
     for (key, wanted) in wanted {
         let there = pod.our_annotations().find(|(name, _)| *name == key.name()).map(|(_, text)| text);
         let annotation = key.annotation();
-        let path = ["metadata", "annotations", annotation.as_str()];
+        let path = || pointer(["metadata", "annotations", annotation.as_str()]);
         match (there, wanted) {
             (Some(there), Some(wanted)) if there == wanted => {}
-            (Some(_), Some(wanted)) => operations.replace(&path, json!(wanted)),
-            (None, Some(wanted)) => operations.add(&path, json!(wanted)),
-            (Some(_), None) => operations.remove(&path),
+            (Some(_), Some(wanted)) => operations.replace(path(), json!(wanted)),
+            (None, Some(wanted)) => operations.add(path(), json!(wanted)),
+            (Some(_), None) => operations.remove(path()),
             (None, None) => {}
         }
     }

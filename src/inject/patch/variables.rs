@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Operations, borrow, container_path};
+use super::{Operations, container_path};
 use crate::inject::delivery::is_ours;
 use crate::inject::given::{FileVariable, Given, Wrapper};
 use crate::plan::EXEC_VARIABLE;
@@ -22,7 +22,7 @@ pub(super) fn set(given: &Given<'_>, operations: &mut Operations) {
     }
     let there = env.and_then(Lazy::read);
     let list = container_path(given.consumer.place, &["env"]);
-    let at = |index: usize| [list.clone(), vec![index.to_string()]].concat();
+    let at = |index: usize| list.with_trailing_token(index);
     let wrapper = given.wrapper.as_ref().map(Wrapper::variable);
     let variables = there.as_deref().unwrap_or_default();
 
@@ -38,21 +38,21 @@ pub(super) fn set(given: &Given<'_>, operations: &mut Operations) {
     };
     let (stale, left): (Vec<usize>, Vec<usize>) = (0..variables.len()).partition(|index| *index >= first && is_stale(&variables[*index]));
     for index in stale.iter().rev() {
-        operations.remove(&borrow(&at(*index)));
+        operations.remove(at(*index));
     }
     let missing = wrapper.clone().filter(|_| !left.iter().any(|index| variables[*index].name.as_str() == EXEC_VARIABLE));
     let front: Vec<Value> = if stands_first { Vec::new() } else { given.variables.iter().map(FileVariable::value).collect() };
     if there.is_none() {
         let all: Vec<Value> = front.into_iter().chain(missing).collect();
         if !all.is_empty() {
-            operations.add(&borrow(&list), json!(all));
+            operations.add(list, Value::Array(all));
         }
         return;
     }
     for (index, variable) in front.into_iter().enumerate() {
-        operations.add(&borrow(&at(index)), variable);
+        operations.add(at(index), variable);
     }
-    operations.append(&borrow(&list), true, missing.into_iter().collect());
+    operations.append(list, true, missing.into_iter().collect());
 }
 
 fn is_same(wanted: &FileVariable, there: &EnvVar<'_>) -> bool {
