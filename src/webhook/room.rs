@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) struct Room {
     /// The last room there is, for the body that has been arriving for longest: bodies that all wait for each other's room would never end.
     reserve: usize,
+    /// Room that large bodies leave to the first steps of others: nearly every review needs no more than one step.
+    first_steps: usize,
     wait: Duration,
     state: Mutex<State>,
     freed: Notify,
@@ -64,7 +66,7 @@ impl Room {
     /// `memory` bytes for bodies of at most `largest`; one that finds no room waits for `wait`.
     pub(super) fn new(memory: usize, largest: usize, wait: Duration) -> Room {
         let state = State { free: memory, bodies: BTreeMap::new(), next: 0 };
-        Room { reserve: largest.min(memory / 2), wait, state: Mutex::new(state), freed: Notify::new() }
+        Room { reserve: largest.min(memory / 2), first_steps: memory / 4, wait, state: Mutex::new(state), freed: Notify::new() }
     }
 
     /// For a body of which nothing has arrived.
@@ -84,11 +86,18 @@ impl Room {
 
 impl State {
     /// Whether the body holds `bytes` now.
-    fn grant(&mut self, ticket: u64, bytes: usize, reserve: usize) -> Result<bool, NoRoom> {
+    fn grant(&mut self, ticket: u64, bytes: usize, room: &Room) -> Result<bool, NoRoom> {
         let held = self.bodies.get(&ticket).ok_or(NoRoom)?.bytes;
         let more = bytes.next_multiple_of(STEP).saturating_sub(held);
         let is_oldest = !self.bodies.range(..ticket).any(|(_, body)| body.arriving && body.bytes > 0);
-        let needed = more + if is_oldest { 0 } else { reserve };
+        let others = if is_oldest {
+            0
+        } else if bytes <= STEP {
+            room.reserve
+        } else {
+            room.reserve + room.first_steps
+        };
+        let needed = more + others;
         while more > 0 && self.free < needed {
             if !self.slowest_gives_way() {
                 return Ok(false);
@@ -130,7 +139,7 @@ impl Share<'_> {
         let granted = async {
             loop {
                 let freed = self.room.freed.notified();
-                if self.room.lock().grant(self.ticket, bytes, self.room.reserve)? {
+                if self.room.lock().grant(self.ticket, bytes, self.room)? {
                     return Ok(());
                 }
                 // Either way it looks again.
