@@ -122,10 +122,10 @@ const SHAPES: [Shape; 16] = [
         annotated(&[("env", "V=a".to_owned())], spec)
     }),
     ("deep paths", 250, |n| annotated(&[("secrets", lines(n, |i| format!("{}{i:03}=a", "d/".repeat(500))))], containers(1))),
-    ("mounts below a volume with many items", 500, |n| {
+    ("places below a volume with many items", 500, |n| {
         let mut pod = annotated(&[("secrets", "a".to_owned())], containers(n));
         for container in pod["spec"]["containers"].as_array_mut().unwrap() {
-            container["volumeMounts"] = json!([{ "name": "v", "mountPath": "/keyvault" }]);
+            container["volumeMounts"] = json!([{ "name": "v", "mountPath": "/" }]);
         }
         let items = vec![json!({ "key": "a", "path": "b" }); 20 * n];
         pod["spec"]["volumes"] = json!([{ "name": "v", "hostPath": { "path": "/", "type": "", "items": items } }]);

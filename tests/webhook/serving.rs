@@ -86,6 +86,23 @@ async fn a_handshake_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_first_request_that_does_not_come_is_not_waited_for() {
+    assert_eq!(Limits::default().first, Duration::from_secs(10), "an API server asks as soon as it has connected");
+    let server = start(allowing(), Limits { first: Duration::from_millis(50), ..quick() }).await;
+    server.client().await.is_hung_up_on().await;
+    // A head that has begun has its own limit, and so has a connection that has been used.
+    let mut slow = server.client().await;
+    slow.send(b"GET /").await;
+    let mut used = server.client().await;
+    assert_eq!(used.post(review().to_string().as_bytes()).await.status(), "200");
+    server.client().await.is_hung_up_on().await;
+    assert_eq!(used.post(review().to_string().as_bytes()).await.status(), "200");
+    slow.send(b"nothing HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert_eq!(slow.answer().await.expect("an answer").status(), "404");
+    server.stops().await.unwrap();
+}
+
+#[tokio::test]
 async fn when_all_places_are_taken_the_connection_that_never_asked_for_longest_gives_way() {
     let server = start(allowing(), Limits { connections: 3, ..quick() }).await;
     let body = review().to_string();
