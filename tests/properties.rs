@@ -4,6 +4,8 @@
 
 #[path = "support/core.rs"]
 mod core;
+#[path = "properties/corpus.rs"]
+mod corpus;
 #[path = "properties/pairs.rs"]
 mod pairs;
 #[path = "properties/scheduling.rs"]
