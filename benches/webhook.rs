@@ -1,4 +1,4 @@
-//! The webhook over TLS, and what a hundred thousand reviews leave behind in memory.
+//! The webhook over TLS: reviews a second, what a review costs at a moderate rate, and what a hundred thousand leave behind in memory.
 //!
 //! The client is a second process: this program again, started as `--client`.
 
@@ -29,6 +29,11 @@ const SAMPLE: Duration = Duration::from_millis(1500);
 const RATE_LIMIT: f64 = 0.3;
 const REVIEWS: u64 = 100_000;
 const MEMORY_LIMIT_MB: f64 = 15.0;
+/// Reviews a second of a large cluster that is busy, and for how long.
+const MODERATE: f64 = 250.0;
+const MODERATE_TIME: Duration = Duration::from_secs(12);
+/// Seconds of processor time for ten thousand reviews at that rate.
+const MODERATE_LIMIT: f64 = 4.0;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
@@ -38,8 +43,10 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let key = make_certificate(folder.path());
     let fast_enough = rate(folder.path(), &key);
-    let small_enough = memory(folder.path());
-    if fast_enough && small_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let program = Program::start(folder.path());
+    let cheap_enough = moderate(&program, folder.path());
+    let small_enough = memory(&program, folder.path());
+    if fast_enough && cheap_enough && small_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Writes `tls.crt` and `tls.key`; the certificate is its own authority.
@@ -99,34 +106,96 @@ fn serve(pair: Pair, constant: Bytes) -> SocketAddr {
 /// Answers a second, as a second process counts them.
 fn sample(address: SocketAddr, folder: &Path, path: &str) -> f64 {
     let seconds = SAMPLE.as_secs_f64();
-    run_client(address, folder, path, u64::MAX, seconds) / seconds
+    run_client(address, folder, &Load { path, count: u64::MAX, seconds, rate: 0.0 }) / seconds
 }
 
-// === memory ===
+// === the program itself, with its files and its log ===
 
-/// The program itself, with its files and its log, after a hundred thousand reviews.
-fn memory(folder: &Path) -> bool {
-    let file = |name: &str| folder.join(name).display().to_string();
-    write(&folder.join("manifests.yaml"), support::MANIFESTS);
-    let tls = format!("{{certFile: {}, keyFile: {}}}", file("tls.crt"), file("tls.key"));
-    let server = format!("server:\n  listen: 127.0.0.1:0\n  healthListen: 127.0.0.1:0\n  tls: {tls}\n");
-    write(&folder.join("config.yaml"), &format!("{}{server}", support::CONFIG));
-    let mut program = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
-    program.args(["webhook", "--defaults", "files", "--config", &file("config.yaml"), "--namespace", &file("manifests.yaml")]);
-    let mut webhook = Ended(program.stderr(Stdio::piped()).spawn().expect("the program starts"));
-    let mut lines = BufReader::new(webhook.0.stderr.take().expect("a pipe"));
-    let mut first = String::new();
-    lines.read_line(&mut first).expect("a first line");
-    let serving: serde_json::Value = serde_json::from_str(&first).expect("the first line is JSON");
-    let address = serving["https"].as_str().expect("an address").parse().expect("an address");
-    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+struct Program {
+    process: Ended,
+    address: SocketAddr,
+}
 
-    let started = Instant::now();
-    let answered = run_client(address, folder, "/mutate", REVIEWS, 600.0);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", webhook.0.id())).expect("the program is alive");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok()).expect("VmHWM");
-    println!("{answered:.0} reviews in {:.1} s", started.elapsed().as_secs_f64());
-    let megabytes = peak / 1024.0;
+impl Program {
+    fn start(folder: &Path) -> Program {
+        let file = |name: &str| folder.join(name).display().to_string();
+        write(&folder.join("manifests.yaml"), support::MANIFESTS);
+        let tls = format!("{{certFile: {}, keyFile: {}}}", file("tls.crt"), file("tls.key"));
+        let server = format!("server:\n  listen: 127.0.0.1:0\n  healthListen: 127.0.0.1:0\n  tls: {tls}\n");
+        write(&folder.join("config.yaml"), &format!("{}{server}", support::CONFIG));
+        let mut program = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+        program.args(["webhook", "--defaults", "files", "--config", &file("config.yaml"), "--namespace", &file("manifests.yaml")]);
+        let mut process = Ended(program.stderr(Stdio::piped()).spawn().expect("the program starts"));
+        let mut lines = BufReader::new(process.0.stderr.take().expect("a pipe"));
+        let mut first = String::new();
+        lines.read_line(&mut first).expect("a first line");
+        let serving: serde_json::Value = serde_json::from_str(&first).expect("the first line is JSON");
+        let address = serving["https"].as_str().expect("an address").parse().expect("an address");
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        Program { process, address }
+    }
+
+    /// Sends reviews, and says what they have cost.
+    fn cost(&self, folder: &Path, load: &Load<'_>) -> Cost {
+        let (before, started) = (self.usage(), Instant::now());
+        let answered = run_client(self.address, folder, load);
+        let after = self.usage();
+        Cost { answered, elapsed: started.elapsed(), seconds: after.0 - before.0, waits: after.1 - before.1 }
+    }
+
+    /// Seconds of processor time so far, and how often a thread went to sleep.
+    fn usage(&self) -> (f64, f64) {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", self.process.0.id())).expect("the program is alive");
+        let stat = read("stat");
+        // User and system time, in hundredths: the 12th and 13th field behind the name.
+        let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+        let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("a number")).sum();
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.process.0.id())).expect("threads");
+        let sleeps = |thread: std::io::Result<std::fs::DirEntry>| {
+            let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<f64>().ok())
+        };
+        (ticks / 100.0, threads.filter_map(sleeps).sum())
+    }
+
+    /// The most memory it has ever had, in MB.
+    fn peak(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).expect("the program is alive");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+        peak.expect("VmHWM") / 1024.0
+    }
+}
+
+struct Cost {
+    answered: f64,
+    elapsed: Duration,
+    seconds: f64,
+    /// How often a thread went to sleep.
+    waits: f64,
+}
+
+impl Cost {
+    /// Processor time for ten thousand reviews, in seconds.
+    fn show(&self, name: &str) -> f64 {
+        let cost = self.seconds / self.answered * 1e4;
+        let (rate, waits) = (self.answered / self.elapsed.as_secs_f64(), self.waits / self.answered);
+        println!("{name}: {rate:.0} reviews/s, {cost:.2} s of processor time for 10,000 reviews, {waits:.2} sleeps of a thread for each");
+        cost
+    }
+}
+
+fn moderate(program: &Program, folder: &Path) -> bool {
+    // Connections that exist, caches that are warm.
+    run_client(program.address, folder, &Load { path: "/mutate", count: 200, seconds: 10.0, rate: 0.0 });
+    let load = Load { path: "/mutate", count: u64::MAX, seconds: MODERATE_TIME.as_secs_f64(), rate: MODERATE };
+    let cost = program.cost(folder, &load).show("at a moderate rate");
+    support::judge("webhook: CPU seconds for 10,000 reviews at 250/s", cost, cost <= MODERATE_LIMIT, "at most 4")
+}
+
+/// After a hundred thousand reviews.
+fn memory(program: &Program, folder: &Path) -> bool {
+    program.cost(folder, &Load { path: "/mutate", count: REVIEWS, seconds: 600.0, rate: 0.0 }).show("saturated");
+    let megabytes = program.peak();
     support::judge("webhook: peak resident memory in MB", megabytes, megabytes <= MEMORY_LIMIT_MB, "at most 15")
 }
 
@@ -143,27 +212,48 @@ impl Drop for Ended {
 
 // === the client ===
 
+/// What a client asks for.
+struct Load<'a> {
+    path: &'a str,
+    /// It ends after so many answers,
+    count: u64,
+    /// or after this time.
+    seconds: f64,
+    /// Requests a second in all, sent by the clock; 0 for as many as there are answers.
+    rate: f64,
+}
+
 /// Runs this program as a client and returns how many answers it had.
-fn run_client(address: SocketAddr, folder: &Path, path: &str, count: u64, seconds: f64) -> f64 {
+fn run_client(address: SocketAddr, folder: &Path, Load { path, count, seconds, rate }: &Load<'_>) -> f64 {
     let program = std::env::current_exe().expect("this program");
-    let arguments = [address.to_string(), folder.join("tls.crt").display().to_string(), path.to_owned(), count.to_string(), seconds.to_string()];
+    let ca = folder.join("tls.crt").display().to_string();
+    let arguments = [address.to_string(), ca, (*path).to_owned(), count.to_string(), seconds.to_string(), rate.to_string()];
     let output = Command::new(program).arg("--client").args(arguments).stderr(Stdio::inherit()).output().expect("the client runs");
     assert!(output.status.success(), "the client failed");
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("the client prints a number")
 }
 
-/// `ADDRESS CA PATH COUNT SECONDS`: asks on eight connections until either is reached, and prints the number of answers.
+/// `ADDRESS CA PATH COUNT SECONDS RATE`: asks on eight connections until either is reached, and prints the number of answers.
 fn client(arguments: &[String]) -> ExitCode {
     let address: SocketAddr = arguments[0].parse().expect("an address");
     let (path, count) = (arguments[2].clone(), arguments[3].parse::<u64>().expect("a number"));
-    let until = Instant::now() + Duration::from_secs_f64(arguments[4].parse().expect("seconds"));
+    let number = |index: usize| arguments[index].parse::<f64>().expect("a number");
+    let (started, rate) = (Instant::now(), number(5));
+    let until = started + Duration::from_secs_f64(number(4));
     let config = client_config(&arguments[1]);
     let answered = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
             scope.spawn(|| {
                 let mut connection = Connection::open(address, &config, &path);
-                while Instant::now() < until && answered.fetch_add(1, Ordering::Relaxed) < count {
+                while Instant::now() < until {
+                    let number = answered.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        break;
+                    }
+                    if rate > 0.0 {
+                        std::thread::sleep((started + Duration::from_secs_f64(number as f64 / rate)).saturating_duration_since(Instant::now()));
+                    }
                     connection.ask();
                 }
             });

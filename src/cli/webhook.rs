@@ -1,6 +1,6 @@
 //! `keyvault-injector webhook`: arguments → parts → running parts.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::config::{LoadError, load, read};
@@ -18,8 +18,11 @@ use crate::tls::{self, Aborted, BindError, Bound, Clients, ClientsError, FilesEr
 use crate::webhook::{Defaults, FixedDefaults, Health, Limits, ManifestError, Metrics, Reviewer, health_router, router, runtime, serve_health};
 
 mod certificates;
+mod log;
+mod stop;
 
 use certificates::CertificateSource;
+use log::LogFormat;
 
 /// Arguments of `webhook`.
 #[derive(Args, Debug)]
@@ -46,12 +49,6 @@ enum Source {
     Cluster,
     Files,
     None,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 /// Why the webhook does not serve, or ended out of order.
@@ -83,7 +80,14 @@ enum WebhookError {
 
 /// Serves until SIGTERM or SIGINT. Exit code 2 for unusable input, 1 for everything else that goes wrong.
 pub(super) fn run(args: WebhookArgs) -> ExitCode {
-    log_to_stderr(args.log_format);
+    let _log = match log::to_stderr(args.log_format) {
+        Ok(log) => log,
+        Err(error) => {
+            // There is no log, and nowhere to say that this failed too.
+            let _ = writeln!(io::stderr(), "error: the log cannot be set up: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -108,19 +112,6 @@ impl WebhookError {
             | WebhookError::Aborted(_) => 1,
         }
     }
-}
-
-/// A panic is logged by its place alone: its message may quote the pod.
-fn log_to_stderr(format: Option<LogFormat>) {
-    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_ansi(false);
-    match format.unwrap_or(if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json }) {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a defect: the code panicked");
-    }));
 }
 
 fn serve(args: WebhookArgs) -> Result<(), WebhookError> {
@@ -162,7 +153,7 @@ impl Parts {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
 
         // These end with the process, after the last answer: a stopping webhook still tells that it is alive and unready.
-        tokio::spawn(raise_at_signals(stop, terminate, interrupt));
+        tokio::spawn(stop::raise_at_signals(stop.clone(), terminate, interrupt));
         serve_health(self.health.into_std()?, health_router(health))?;
         if let Some(cluster) = &self.watching {
             tokio::spawn(Arc::clone(cluster).watch());
@@ -176,6 +167,9 @@ impl Parts {
         let bound = Bound::bind(self.config.server.listen, supply.certificates(), self.clients.clone(), limits).await?;
         tracing::info!(https = %bound.local_addr(), health = %health_address, "the webhook serves");
         metrics.certificate_expires(supply.certificates().not_after());
+        if let Some(trust) = supply.registration() {
+            tokio::spawn(stop::leave_once_unregistered(stop, trust));
+        }
         tokio::spawn(supply.follow());
         if let (Some(clients), Some(file)) = (self.clients, self.config.server.client_ca_file.clone()) {
             tokio::spawn(certificates::follow_clients(clients, file));
@@ -220,16 +214,4 @@ async fn defaults(args: &WebhookArgs, config: &Config) -> Result<(Arc<dyn Defaul
         fixed.add(&read(file)?).map_err(|error| WebhookError::Manifest { file: file.clone(), error })?;
     }
     Ok((Arc::new(fixed), None))
-}
-
-/// The first signal drains, the second ends at once.
-async fn raise_at_signals(stop: watch::Sender<Stop>, mut terminate: Signal, mut interrupt: Signal) {
-    for level in [Stop::Drain, Stop::Abort] {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!(stop = ?level, "asked to stop");
-        stop.send_replace(level);
-    }
 }

@@ -1,6 +1,7 @@
 //! What a connection is doing, and for how long it may.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -38,19 +39,19 @@ pub(super) struct Clock {
     now: Mutex<Now>,
 }
 
-/// What a connection is doing, since when, and whether the server is leaving.
+/// What a connection is doing, since when, and how long a server that leaves lets it be idle.
 #[derive(Clone, Copy)]
 struct Now {
     phase: Phase,
     since: Instant,
     proven: bool,
-    leaving: bool,
+    leaving: Option<Duration>,
 }
 
 impl Clock {
     /// Starts with the handshake.
     pub(super) fn new(limits: Limits) -> Clock {
-        Clock { limits, now: Mutex::new(Now { phase: Phase::Handshake, since: Instant::now(), proven: false, leaving: false }) }
+        Clock { limits, now: Mutex::new(Now { phase: Phase::Handshake, since: Instant::now(), proven: false, leaving: None }) }
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -74,12 +75,13 @@ impl Clock {
         self.lock().proven = true;
     }
 
-    pub(super) fn leave(&self) {
-        self.lock().leaving = true;
+    /// The server leaves, and lets idle connections be for so long.
+    pub(super) fn leave(&self, release: Duration) {
+        self.lock().leaving = Some(release);
     }
 
     pub(super) fn is_leaving(&self) -> bool {
-        self.lock().leaving
+        self.lock().leaving.is_some()
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -91,10 +93,8 @@ impl Clock {
         let now = *self.lock();
         let limit = match now.phase {
             Phase::Handshake => self.limits.handshake,
-            Phase::First if now.leaving => self.limits.first.min(self.limits.release),
-            Phase::First => self.limits.first,
-            Phase::Idle if now.leaving => self.limits.release,
-            Phase::Idle => self.limits.idle,
+            Phase::First => self.limits.first.min(now.leaving.unwrap_or(self.limits.first)),
+            Phase::Idle => now.leaving.unwrap_or(self.limits.idle),
             Phase::Head => self.limits.head,
             Phase::Exchange => self.limits.exchange,
         };

@@ -9,6 +9,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
@@ -20,6 +21,7 @@ use tokio::time::sleep_until;
 
 use super::clock::{Clock, Phase};
 use super::server::Handler;
+use super::turns::Turns;
 
 /// How far the server has gone on its way to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +32,8 @@ pub(super) enum Course {
     Closing,
     /// The port is closed, and idle connections are left to their peers: whoever closes one may lose what the other has just sent on it.
     Leaving,
+    /// Nobody sends requests any more: what is idle is closed.
+    Left,
 }
 
 /// In the extensions of a request that comes while the server stops: when its connection was opened.
@@ -71,14 +75,20 @@ where
     });
     let io = TokioIo::new(Timed { io, clock: Arc::clone(&clock) });
     let mut connection = pin!(http1::Builder::new().header_read_timeout(None).max_buf_size(clock.limits().buffer).serve_connection(io, handler));
-    let mut leaving = pin!(leaving(course.clone()));
-    let mut timer = pin!(sleep_until(clock.deadline()));
+    let turns = Arc::new(Turns::default());
+    let mut leaving = pin!(reached(Course::Leaving, course.clone()));
+    let mut left = pin!(reached(Course::Left, course.clone()));
+    let (mut timer, mut is_left) = (pin!(sleep_until(clock.deadline())), false);
     poll_fn(|cx| {
         if !clock.is_leaving() && leaving.as_mut().poll(cx).is_ready() {
-            clock.leave();
+            clock.leave(clock.limits().release);
+        }
+        if !is_left && left.as_mut().poll(cx).is_ready() {
+            is_left = true;
+            clock.leave(Duration::ZERO);
         }
         // A peer that breaks off or sends no HTTP concerns nobody: the result says nothing that the peer does not know.
-        if connection.as_mut().poll(cx).is_ready() {
+        if turns.poll(connection.as_mut(), cx).is_ready() {
             return Poll::Ready(());
         }
         if timer.deadline() != clock.deadline() {
@@ -89,9 +99,9 @@ where
     .await;
 }
 
-async fn leaving(mut course: watch::Receiver<Course>) {
+async fn reached(least: Course, mut course: watch::Receiver<Course>) {
     // Without a sender there is no server: the same as leaving.
-    let _ = course.wait_for(|course| *course == Course::Leaving).await;
+    let _ = course.wait_for(|course| *course >= least).await;
 }
 
 /// A stream that tells the clock when bytes come in.

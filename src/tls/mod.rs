@@ -10,6 +10,7 @@ mod connection;
 mod crowd;
 mod files;
 mod gate;
+mod gulps;
 mod issue;
 mod keeper;
 mod rotation;
@@ -17,6 +18,7 @@ mod server;
 mod state;
 mod stop;
 mod trust;
+mod turns;
 mod validity;
 
 pub use certificate::{Certificates, Pair, PairError};

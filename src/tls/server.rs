@@ -22,6 +22,7 @@ use super::clients::Clients;
 use super::clock::Clock;
 use super::connection::{self, Course};
 use super::crowd::Crowd;
+use super::gulps::Gulps;
 use super::stop::Stop;
 
 /// How long and how much a server puts up with.
@@ -149,17 +150,22 @@ impl Bound {
         self.address
     }
 
-    /// Serves until `stop` says `Drain` and every peer has let go or been idle for long enough, or until it says `Abort`.
+    /// Serves until `stop` says `Drain` and every peer has let go or been idle for long enough, until it says `Leave` and no request is being answered,
+    /// or until it says `Abort`.
     ///
     /// # Errors
     /// [`Aborted`] where requests in flight were dropped.
     pub async fn run<H: Handler>(self, handler: H, stop: watch::Receiver<Stop>) -> Result<(), Aborted> {
-        let (course, patience) = (watch::channel(Course::Serving).0, self.limits.release + self.limits.finish);
+        let (course, limits) = (watch::channel(Course::Serving).0, self.limits);
         let mut crowd = Crowd::new(self.limits);
         let in_good_order = async {
             self.accept_until_drained(handler, stop.clone(), &course, &mut crowd).await;
             course.send_replace(Course::Leaving);
-            timeout(patience, crowd.all_end()).await.map_err(|_| Aborted)
+            tokio::select! {
+                ended = timeout(limits.release + limits.finish, crowd.all_end()) => return ended.map_err(|_| Aborted),
+                () = Stop::reached(Stop::Leave, stop.clone()) => drop(course.send_replace(Course::Left)),
+            }
+            timeout(limits.finish, crowd.all_end()).await.map_err(|_| Aborted)
         };
         tokio::select! {
             biased;
@@ -174,9 +180,10 @@ impl Bound {
             crowd.admit(peer.ip(), |clock| serve(stream, self.acceptor.clone(), handler.clone(), clock, course.subscribe()));
         };
         let mut drained = pin!(async {
-            Stop::reached(Stop::Drain, stop).await;
+            Stop::reached(Stop::Drain, stop.clone()).await;
             course.send_replace(Course::Closing);
-            sleep(self.limits.drain).await;
+            // Either way it is over.
+            let _ = timeout(self.limits.drain, Stop::reached(Stop::Leave, stop)).await;
         });
         loop {
             tokio::select! {
@@ -230,7 +237,7 @@ fn backlog(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
 async fn serve<H: Handler>(stream: TcpStream, acceptor: TlsAcceptor, handler: H, clock: Arc<Clock>, course: watch::Receiver<Course>) {
     // An answer is small and ends an exchange: waiting to fill a packet only delays it. A socket that refuses the option still works.
     let _ = stream.set_nodelay(true);
-    match timeout_at(clock.deadline(), acceptor.accept(stream)).await {
+    match timeout_at(clock.deadline(), acceptor.accept(Gulps::new(stream))).await {
         Ok(Ok(stream)) => connection::serve(stream, handler, clock, course).await,
         // A peer that does not trust our certificate says so here, and nowhere else.
         Ok(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => tracing::info!(%error, "a TLS handshake failed"),

@@ -10,6 +10,8 @@ pub enum Stop {
     No,
     /// End in good order: unready at once, keep accepting for a while, finish what has begun.
     Drain,
+    /// Nobody sends requests any more: end as soon as what has begun is finished.
+    Leave,
     /// End now.
     Abort,
 }

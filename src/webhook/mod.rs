@@ -7,6 +7,7 @@ mod answer;
 mod defaults;
 mod files;
 mod health;
+mod lookout;
 mod metrics;
 mod referrals;
 mod report;

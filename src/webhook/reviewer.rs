@@ -1,15 +1,17 @@
 //! A review with the world around it: defaults, a limit in time, a panic that must not spread, one log line, counters.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Verdict;
 use super::defaults::{Defaults, LookupError, PodDefaults};
+use super::lookout::{Lookout, Running};
 use super::metrics::Metrics;
 use super::report::{Report, Told};
 use super::request::{Malformed, Request, Subject};
@@ -28,12 +30,16 @@ pub struct Reviewer {
     told: Told,
     /// A review that outlives its limit keeps its place among these, so that such reviews cannot pile up.
     workers: Arc<Semaphore>,
+    /// From the first short review on, where the runtime has a thread to spare for what is not one.
+    lookout: OnceLock<Option<Lookout>>,
 }
 
 /// How long a review may take, with all that it waits for: short of the 5 seconds that the API server waits, so that it is told why.
 const LIMIT: Duration = Duration::from_secs(4);
-/// How many reviews are read and decided at one time, off the threads that serve connections. More work than that is for more replicas.
-const WORKERS: usize = 2;
+/// How many reviews are read and decided at one time. More work than that is for more replicas.
+pub(super) const WORKERS: usize = 2;
+/// The longest review that runs on the thread that has read it, in bytes. It ends before the next one could be woken; a longer one may take a while.
+const SHORT: usize = 64 << 10;
 
 /// Why a body has no answer that is a review.
 pub(super) enum NoAnswer {
@@ -70,7 +76,7 @@ impl Reviewer {
     /// A reviewer that decides as it is told.
     #[must_use]
     pub fn deciding(decide: Box<Decide>, defaults: Arc<dyn Defaults>, metrics: Arc<Metrics>) -> Reviewer {
-        Reviewer { decide, defaults, metrics, told: Told::default(), workers: Arc::new(Semaphore::new(WORKERS)) }
+        Reviewer { decide, defaults, metrics, told: Told::default(), workers: Arc::new(Semaphore::new(WORKERS)), lookout: OnceLock::new() }
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -101,24 +107,37 @@ impl Reviewer {
         answer
     }
 
-    /// Takes a step on a thread for work, if one is free in time, and waits for it no longer than the limit.
+    /// Takes a step if a worker is free in time, and waits for it no longer than the limit.
     async fn work(self: &Arc<Self>, body: Bytes, looked_up: Option<Result<PodDefaults, LookupError>>, started: Instant) -> Result<Step, NoAnswer> {
         let deadline = started + LIMIT;
         let Ok(Ok(worker)) = timeout_at(deadline, Arc::clone(&self.workers).acquire_owned()).await else { return Err(NoAnswer::Busy) };
-        let reviewer = Arc::clone(self);
-        let step = tokio::task::spawn_blocking(move || {
-            let _worker = worker;
+        let (reviewer, running) = (Arc::clone(self), self.running(body.len()));
+        let is_short = running.is_some();
+        let step = move || {
+            let _occupied = (worker, running);
             let step = reviewer.step(&body, looked_up);
             if let (Ok(Step::Answered { report, .. }), true) = (&step, Instant::now() > deadline) {
                 report.publish_late(started.elapsed());
             }
             step
-        });
+        };
+        // A task that is spawned last runs next, on this thread: nobody is woken.
+        let step = if is_short { tokio::spawn(async { step() }) } else { tokio::task::spawn_blocking(step) };
         match timeout_at(deadline, step).await {
             Ok(Ok(step)) => step.map_err(NoAnswer::Malformed),
             Ok(Err(_)) => Err(NoAnswer::Panicked),
             Err(_) => Err(NoAnswer::Overdue(LIMIT)),
         }
+    }
+
+    /// Says to the lookout that a review begins, if it is one for the threads of the runtime.
+    fn running(&self, length: usize) -> Option<Running> {
+        let lookout = || {
+            let runtime = Handle::current();
+            (runtime.metrics().num_workers() > WORKERS).then(|| Lookout::start(runtime).ok()).flatten()
+        };
+        let lookout = if length > SHORT { None } else { self.lookout.get_or_init(lookout).as_ref() };
+        lookout.map(Lookout::begin)
     }
 
     fn step(&self, body: &[u8], looked_up: Option<Result<PodDefaults, LookupError>>) -> Result<Step, Malformed> {

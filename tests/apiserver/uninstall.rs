@@ -152,6 +152,23 @@ async fn nobody_s_pod_is_blocked_while_an_installation_goes() {
     assert_eq!(object(&cluster, "namespace", &namespace).await["metadata"]["labels"][OPTED_IN.0], OPTED_IN.1, "users' namespaces stay as they are");
 }
 
+#[tokio::test]
+async fn a_replica_whose_registration_is_gone_ends_without_a_drain() {
+    let cluster = Cluster::own().await;
+    let namespace = cluster.namespace("opted-in", &[OPTED_IN]).await;
+    let loopback = Loopback::new();
+    let mut injector = Injector::start(&cluster, &Setup { server: "  drainDelay: 10m\n", ..Setup::files(&namespace, &loopback) }).await;
+    injector.ready().await;
+    // The API server keeps the connection of the last review.
+    install(&cluster, &injector, &loopback, &namespace).await;
+    let uninstalled = uninstall(&cluster.kubeconfig(), &[]).await;
+    assert!(uninstalled.success, "{}", uninstalled.error);
+    let stopped = Instant::now();
+    injector.signal("TERM");
+    assert_eq!(injector.exit_code().await, Some(0), "{}", injector.log());
+    assert!(stopped.elapsed() < Duration::from_secs(10), "{:?}\n{}", stopped.elapsed(), injector.log());
+}
+
 /// All objects of the base, as uninstalling names them.
 fn objects_of_the_base() -> Vec<String> {
     let mut objects = Vec::new();

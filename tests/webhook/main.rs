@@ -9,3 +9,4 @@ mod log;
 mod process;
 mod router;
 mod serving;
+mod threads;

@@ -319,6 +319,25 @@ async fn a_stopping_server_waits_for_idle_peers_only_so_long() {
 }
 
 #[tokio::test]
+async fn a_server_that_nobody_asks_any_more_closes_what_is_idle_and_ends() {
+    let gate = Arc::new(Notify::new());
+    let waiting = Arc::clone(&gate);
+    let router = allowing().route("/slow", post(async move || waiting.notified().await));
+    let server = start(router, Limits { drain: Duration::from_secs(3600), ..Limits::default() }).await;
+    let (mut idle, mut slow) = (server.client().await, server.client().await);
+    slow.send(b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await;
+    // The server has the slow request once it answers another one on a later connection.
+    assert_eq!(idle.post(review().to_string().as_bytes()).await.status(), "200");
+    server.stop.send_replace(Stop::Drain);
+    server.stop.send_replace(Stop::Leave);
+    idle.is_hung_up_on().await;
+    assert!(!server.running.is_finished());
+    gate.notify_one();
+    assert_eq!(slow.answer().await.unwrap().status(), "200");
+    assert_eq!(timeout(Duration::from_secs(5), server.running).await.expect("the end").unwrap(), Ok(()));
+}
+
+#[tokio::test]
 async fn a_second_wish_to_stop_ends_at_once_and_a_stuck_request_ends_in_time() {
     let stuck = || Router::new().route("/stuck", post(std::future::pending::<()>));
     let request = b"POST /stuck HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";

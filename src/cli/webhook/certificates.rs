@@ -49,20 +49,22 @@ impl CertificateSource {
         match self {
             CertificateSource::Files { files, first, cluster: None } => {
                 let (certificates, gate) = gate(first, awaited);
-                Supply { follow: follow_files(files, certificates.clone(), gate, trust, metrics).boxed(), certificates }
+                Supply { follow: follow_files(files, certificates.clone(), gate, trust, metrics).boxed(), certificates, registration: None }
             }
             CertificateSource::Files { files, first, cluster: Some(cluster) } => {
                 let (certificates, gate) = gate(first, awaited);
                 let following = follow_files(files, certificates.clone(), gate, trusted.subscribe(), metrics);
+                let seen = Some(trusted.subscribe());
                 let watching = async move { follow_registration(cluster, &registration, false, &trusted).await };
-                Supply { certificates, follow: join(following, watching).map(drop).boxed() }
+                Supply { certificates, registration: seen, follow: join(following, watching).map(drop).boxed() }
             }
             CertificateSource::SelfManaged { settings, cluster } => {
                 let ours = SelfManagedCertificates::start(&cluster, server, &settings, now, metrics, &awaited).await;
                 let (certificates, gate) = gate(ours.pair(), awaited);
                 let keeping = ours.keep(gate, trusted.subscribe());
+                let seen = Some(trusted.subscribe());
                 let watching = async move { follow_registration(cluster, &registration, true, &trusted).await };
-                Supply { certificates, follow: join(keeping, watching).map(drop).boxed() }
+                Supply { certificates, registration: seen, follow: join(keeping, watching).map(drop).boxed() }
             }
         }
     }
@@ -71,6 +73,7 @@ impl CertificateSource {
 /// A pair to serve, and the work that keeps it good.
 pub(super) struct Supply {
     certificates: Certificates,
+    registration: Option<watch::Receiver<Trust>>,
     follow: BoxFuture<'static, ()>,
 }
 
@@ -78,6 +81,11 @@ impl Supply {
     /// What is to be served.
     pub(super) fn certificates(&self) -> Certificates {
         self.certificates.clone()
+    }
+
+    /// The registration as it is followed, where there is a cluster.
+    pub(super) fn registration(&self) -> Option<watch::Receiver<Trust>> {
+        self.registration.clone()
     }
 
     /// Renews it, for ever.

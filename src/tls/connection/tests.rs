@@ -182,6 +182,27 @@ async fn a_leaving_server_ends_exchanges_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn if_nobody_asks_any_more_idle_connections_end_at_once_and_exchanges_in_order() {
+    for asks in [false, true] {
+        let mut peer = connect(Limits::default());
+        if asks {
+            peer.asks_and_is_answered().await;
+        }
+        sleep(Duration::from_secs(5)).await;
+        peer.course.send_replace(Course::Leaving);
+        sleep(Duration::from_secs(1)).await;
+        peer.course.send_replace(Course::Left);
+        assert_eq!(peer.hangs_up_after().await, 0);
+    }
+    let mut busy = connect(Limits::default());
+    busy.send(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    sleep(Duration::from_secs(1)).await;
+    busy.course.send_replace(Course::Left);
+    assert!(busy.answer().await.contains("connection: close\r\n"));
+    assert_eq!(busy.hangs_up_after().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_learns_that_the_server_stops_and_which_connections_the_client_kept() {
     let ask = async |mut peer: Peer, course| {
         peer.course.send_replace(course);
