@@ -176,7 +176,8 @@ impl World {
     /// Runs the agent with a ServiceAccount token for `subject`.
     pub(crate) async fn agent(&mut self, plan: &str, subject: &str) -> Run {
         let root = self.folder.path().to_owned();
-        let (files, token, log) = (root.join("keyvault/files"), root.join("var/run/secrets/kubernetes.io/serviceaccount"), root.join("dev/termination-log"));
+        let (files, token, log) =
+            (root.join("keyvault/files"), root.join("var/run/secrets/kubernetes.io/serviceaccount"), root.join("dev/termination-log"));
         let _ = std::fs::remove_dir_all(&files);
         for folder in [&files, &token, log.parent().unwrap()] {
             std::fs::create_dir_all(folder).unwrap();

@@ -17,4 +17,5 @@ mod files;
 mod harness;
 mod killed;
 mod refreshing;
+mod rollouts;
 mod variables;

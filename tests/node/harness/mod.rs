@@ -1,5 +1,5 @@
 //! One node for a run: etcd, API server, controllers, scheduler, containerd, kubelet; a name server and the emulator where pods find the vaults; the product, installed.
-#![allow(dead_code)] // each test program uses its own part
+#![allow(dead_code, unused_imports)] // each test program uses its own part
 
 mod images;
 mod installation;
@@ -17,6 +17,7 @@ use std::sync::{Mutex, OnceLock};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::cluster::{Cluster, Server, Settings, build};
+pub(crate) use installation::PRODUCT;
 pub(crate) use namespace::{Namespace, condition, until};
 pub(crate) use pods::{STAY, annotations, pod, shell, shell_with, spec};
 pub(crate) use services::{CLIENT, Emulator, TENANT};
