@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::world::{AGENT, PATH, Running, World, as_a_runtime_starts, run, variables, with_signals};
+use crate::world::{AGENT, PATH, Running, World, as_a_runtime_starts, run, until, variables, with_signals};
 
 #[test]
 fn values_reach_the_program_to_the_byte_beside_the_variables_it_had() {
@@ -89,10 +89,18 @@ fn signals_that_were_ignored_stay_ignored_until_the_program_listens() {
         let listening = [myself.to_str().unwrap(), "becoming::a_test_program_listens", "--exact", "--nocapture"];
         let mut running = Running::start(wrapped(&listening).env("LISTEN", "1"));
         while !running.line().ends_with("ready") {}
+        // The wrapper catches what it found ignored once the program has started, which may say so first.
+        until("HUP is caught", || catches_hangup(running.pid()).then_some(()));
         running.send(Signal::HUP);
         while !running.line().ends_with("told") {}
         assert_eq!(running.end().status.code(), Some(0), "{supervise:?}");
     }
+}
+
+fn catches_hangup(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let bits = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(bits.trim(), 16).unwrap() & 1 == 1
 }
 
 #[tokio::test]
