@@ -21,7 +21,7 @@ fuzz_target!(|text: &str| {
         file_encoding: Encoding::Utf8,
         version: String::new(),
     };
-    let values: Values<'_> = HashMap::from([("0", Object::Secret(secret))]);
+    let values: Values<'_> = HashMap::from([("0", Object::Secret(secret.into()))]);
     let property = path.parse().ok();
     for encoding in [Encoding::Utf8, Encoding::Base64, Encoding::Hex] {
         for property in [None, property.clone()] {
