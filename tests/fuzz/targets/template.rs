@@ -26,7 +26,7 @@ fuzz_target!(|text: &str| {
         file_encoding: Encoding::Utf8,
         version: String::new(),
     };
-    let values: Values<'_> = HashMap::from([("0", Object::Secret(secret))]);
+    let values: Values<'_> = HashMap::from([("0", Object::Secret(secret.into()))]);
     let mut planned = PlanTemplate { text: text.to_owned(), secrets: Default::default(), certificates: Default::default(), keys: Default::default() };
     for reference in template.references().iter().filter(|reference| reference.kind() == ObjectKind::Secret) {
         planned.name(ObjectKind::Secret, reference.name.clone(), "0".to_owned());
