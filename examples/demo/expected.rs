@@ -18,7 +18,7 @@ pub(crate) const DENIAL: &[&str] = &[
     "keyvault-injector found 6 problems with this pod:",
     "- annotation keyvault-injector.io/secret is unknown; did you mean keyvault-injector.io/secrets?",
     "- annotation keyvault-injector.io/secrets: item 1 \"my_secret\": \"my_secret\" is not a Key Vault object name: 1 to 127 letters, digits and hyphens",
-    "- annotation keyvault-injector.io/secrets: item 2 \"12345\": a bare number stands where a reference is expected: write it in quotes, \"12345\"",
+    "- annotation keyvault-injector.io/secrets: item 2 \"12345\": a reference is expected here, not a bare number: write it in quotes, \"12345\"",
     "- annotation keyvault-injector.io/secrets: item 5 \"stripe-key\": contaners: unknown key; did you mean containers?",
     "- annotation keyvault-injector.io/mount-path: \"/etc/secrets\" is not a mount path: neither / nor in or above /etc, /usr, /bin, /sbin, /lib, /lib32, /lib64, /libx32, /dev, /proc, /sys, /run/secrets, /var/run/secrets or /keyvault-injector",
     "- annotation keyvault-injector.io/secrets: item 3 \"db-password\" and item 4 \"stripe-key\" both become the file password of container shop: give one of them another file",
