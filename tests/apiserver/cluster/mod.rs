@@ -26,6 +26,8 @@ use programs::Programs;
 #[allow(unused_imports)] // each test program uses its own part
 pub(crate) use programs::{UNTIL_STDIN_CLOSES, build};
 pub(crate) use wait::until;
+#[allow(unused_imports)] // each test program uses its own part
+pub(crate) use wait::within;
 
 /// What the controllers do here: all that makes pods of Deployments, StatefulSets and Jobs, and what pods need to be admitted.
 const CONTROLLERS: &str = "serviceaccount-controller,namespace-controller,replicaset-controller,deployment-controller,statefulset-controller,\

@@ -1,29 +1,20 @@
 //! A namespace of a test, and what tests do with pods in it.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{CLIENT, Node};
-use crate::cluster::{OPTED_IN, Output};
+use crate::cluster::{OPTED_IN, Output, within};
 
 /// How long anything on a node may take: generous, for a machine that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks until there is something. What is asked is a program on a machine that has enough to do: not too often.
 #[track_caller]
-pub(crate) fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
-    let (started, caller) = (Instant::now(), std::panic::Location::caller());
-    async move {
-        loop {
-            if let Some(found) = ask().await {
-                return found;
-            }
-            assert!(started.elapsed() < PATIENCE, "{caller}: still no {what} after {PATIENCE:?}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
+pub(crate) fn until<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+    within(PATIENCE, Duration::from_millis(200), what, ask)
 }
 
 /// Namespaces have numbers, because Entra knows their names before they are made.
