@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use k8s_openapi::api::core::v1 as core;
 use kube::api::ObjectMeta;
 use kube::core::ClusterResourceScope;
-use kube::runtime::watcher::Event;
+use kube::runtime::watcher::{Error, Event};
 use kube::{Api, Client, Resource};
 use serde::Deserialize;
 
@@ -31,7 +31,7 @@ impl Nodes {
         Arc::clone(&self.answers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether there is an answer, or none to wait for: without the right to read nodes the webhook serves all the same.
+    /// Whether the nodes have been read, or may not be read: without that right the webhook serves all the same. Any other error is retried.
     pub(super) fn settled(&self) -> bool {
         self.seen.filled() || self.refused.load(Ordering::Relaxed)
     }
@@ -43,11 +43,16 @@ impl Nodes {
             keeps.see(event);
             self.conclude(metrics);
         };
+        let failed = |error: &Error| {
+            if watch::refused_with(error, 403) {
+                self.refused.store(true, Ordering::Relaxed);
+            }
+        };
         let api: Api<Node> = Api::all(client);
-        watch::follow_or(api, watch::all(), see, || self.refused.store(true, Ordering::Relaxed)).await;
+        watch::follow_or(api, watch::all(), see, failed).await;
     }
 
-    /// Answers anew. Only one task does.
+    /// Updates the answers. Only one task calls this.
     fn conclude(&self, metrics: &Metrics) {
         let facts = |seen: &super::cache::Seen<NodeFacts>| {
             let counted = seen.iter().filter_map(|(name, facts)| Some((&**name, &**facts.as_ref()?)));

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::cache::{Cache, Seen, key};
 
-/// Before everything is read anew because the API server cannot go on from where the watch was.
+/// Before everything is read again because the API server cannot go on from where the watch was.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Objects of a list that are held at once, where the API server cannot stream them: each may carry kilobytes that are dropped.
@@ -29,11 +29,11 @@ pub(super) async fn follow<K>(api: Api<K>, config: Config, see: impl FnMut(Event
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    follow_or(api, config, see, || ()).await;
+    follow_or(api, config, see, |_| ()).await;
 }
 
-/// The same, and calls `failed` after every error.
-pub(super) async fn follow_or<K>(api: Api<K>, config: Config, mut see: impl FnMut(Event<K>), failed: impl Fn())
+/// The same, and hands every error to `failed`.
+pub(super) async fn follow_or<K>(api: Api<K>, config: Config, mut see: impl FnMut(Event<K>), failed: impl Fn(&Error))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -51,7 +51,7 @@ where
                 }
                 Err(error) => {
                     tracing::warn!(kind = &*K::kind(&()), %error, "a watch was interrupted");
-                    failed();
+                    failed(&error);
                     // The watcher starts over where the stream says 410, but not where the response does.
                     if refused_with(&error, 410) {
                         tokio::time::sleep(PAUSE).await;
@@ -63,8 +63,9 @@ where
     }
 }
 
-fn refused_with(error: &Error, code: u16) -> bool {
-    matches!(error, Error::WatchStartFailed(kube::Error::Api(status)) if status.code == code)
+/// Whether the API server answered a watch or a list with this status.
+pub(super) fn refused_with(error: &Error, code: u16) -> bool {
+    matches!(error, Error::WatchStartFailed(kube::Error::Api(status)) | Error::InitialListFailed(kube::Error::Api(status)) if status.code == code)
 }
 
 /// Keeps a cache like the cluster.

@@ -160,6 +160,11 @@ fn node(name: &str, kubelet: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "resourceVersion": "7"}, "spec": {}, "status": status})
 }
 
+fn end_of_nodes() -> Value {
+    let metadata = json!({"resourceVersion": "8", "annotations": {"k8s.io/initial-events-end": "true"}});
+    json!({"type": "BOOKMARK", "object": {"apiVersion": "v1", "kind": "Node", "metadata": metadata}})
+}
+
 /// Waits, on the paused clock, until a condition holds.
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let held = async {
@@ -428,9 +433,7 @@ async fn every_review_is_given_what_the_nodes_can_do_now() {
     let changes = later.clone();
     let api = Api::new(move |target, _| match () {
         () if is_nodes(target) && target.contains("sendInitialEvents=true") => {
-            let end = json!({"type": "BOOKMARK", "object": {"apiVersion": "v1", "kind": "Node",
-                "metadata": {"resourceVersion": "8", "annotations": {"k8s.io/initial-events-end": "true"}}}});
-            Reply::Following(vec![event("ADDED", &node("new", "v1.36.3")), end], changes.subscribe())
+            Reply::Following(vec![event("ADDED", &node("new", "v1.36.3")), end_of_nodes()], changes.subscribe())
         }
         () if is_namespaces(target) => Reply::Events(vec![event("ADDED", &payments("one")), end_of_list()]),
         () if target.contains("watch=true") => Reply::Events(vec![event("ADDED", &web("c")), end_of_list()]),
@@ -469,6 +472,36 @@ async fn without_the_right_to_read_nodes_the_webhook_serves_and_answers_no() {
     until("full caches", || defaults.filled()).await;
     assert_eq!(*defaults.cached("payments", "web").unwrap().nodes, NodeAnswers::default());
     assert!(!metrics.text().contains("nodes_can{"), "{}", metrics.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_passes_is_no_refusal_to_read_nodes() {
+    for lists in [false, true] {
+        let (later, _) = broadcast::channel(8);
+        let rest = later.clone();
+        let api = Api::new(move |target, before| match (is_nodes(target), before) {
+            (true, 0) => status(500, "InternalError"),
+            (true, 1) => Reply::Away,
+            (true, 2) => status(401, "Unauthorized"),
+            (true, _) if lists && target.contains("sendInitialEvents") => status(422, "Invalid"),
+            (true, 4) => status(503, "ServiceUnavailable"),
+            (true, _) if lists => status(403, "Forbidden"),
+            (true, _) => Reply::Following(vec![event("ADDED", &node("new", "v1.36.3"))], rest.subscribe()),
+            (false, _) => Reply::Events(vec![event("ADDED", &if is_namespaces(target) { payments("one") } else { web("c") }), end_of_list()]),
+        });
+        let (defaults, _) = api.defaults_and_nodes();
+        for attempt in 1..=4 {
+            until("an attempt", || api.asked().iter().filter(|target| is_nodes(target)).count() >= attempt).await;
+            assert!(!defaults.filled(), "after attempt {attempt}");
+        }
+        if !lists {
+            sleep(Duration::from_secs(600)).await;
+            assert!(!defaults.filled(), "half a list is none");
+            later.send(end_of_nodes()).unwrap();
+        }
+        until("full caches", || defaults.filled()).await;
+        assert_eq!(files_can(&defaults), !lists, "lists: {lists}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
