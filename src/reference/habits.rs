@@ -22,7 +22,7 @@ fn problem(name: &str, grammar: Grammar) -> Option<String> {
     if let Some((object, destination)) = name.split_once(" as ") {
         let example = format!("{}={}", destination.trim(), object.trim());
         let example = if example.len() <= LONGEST_EXAMPLE { &example } else { "DEST=NAME" };
-        return Some(format!("the destination goes before the name: write \"{example}\""));
+        return Some(format!("the destination goes before the name: write {example:?}"));
     }
     let (prefix, _) = name.split_once('*')?;
     let fix = match (grammar, prefix.parse::<NamePrefix>()) {
