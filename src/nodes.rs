@@ -108,7 +108,7 @@ pub enum Answer {
 pub enum Obstacle {
     /// Nodes have not been read yet, or may not be read.
     Unread,
-    /// There is no cluster to ask.
+    /// The command runs without a cluster.
     NoCluster,
     /// No schedulable Linux node has been seen.
     NoNode,

@@ -208,7 +208,7 @@ impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), serde_saphyr::granit_parse
                 return Err(key.error("merge keys (<<) are not read: write the fields out"));
             }
             if !seen.insert(name.to_owned()) {
-                return Err(key.error(format!("the key {name:?} stands here twice: keep one")));
+                return Err(key.error(format!("the key {name:?} appears here twice: keep one")));
             }
             let (event, span) = self.next()?;
             let value = self.node(event, &span)?;
@@ -255,7 +255,7 @@ mod tests {
             ("a: &x 1\nb: *x", "line 1, column 7: YAML anchors and aliases are not read: write the value out"),
             ("<<: {a: 1}", "line 1, column 1: merge keys (<<) are not read: write the fields out"),
             ("a: !!str 1", "line 1, column 10: YAML tags (!…) are not read: remove the tag"),
-            ("a: 1\na: 2", "line 2, column 1: the key \"a\" stands here twice: keep one"),
+            ("a: 1\na: 2", "line 2, column 1: the key \"a\" appears here twice: keep one"),
             ("a: 1\n---\nb: 1", "line 2, column 1: only one YAML document is expected here"),
             ("[a]: 1", "line 1, column 1: a key must be text"),
         ] {

@@ -150,7 +150,7 @@ fn unusable_input_ends_with_code_2_and_says_where() {
         (
             &["--defaults-from", "payments"],
             "a: 1",
-            "error: --defaults-from takes a file with Namespaces and ServiceAccounts, and there is no file payments; for the name of a namespace use -n\n",
+            "error: --defaults-from takes a file with Namespaces and ServiceAccounts, and the file payments does not exist; for the name of a namespace use -n\n",
         ),
         (
             &["--namespace", "./ns.yaml"],

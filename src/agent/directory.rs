@@ -32,7 +32,7 @@ pub(super) struct File<'p> {
 /// Why a directory could not be written. What was there before still is.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    #[error("there is no such directory, so the volume is not mounted")]
+    #[error("the directory does not exist, so the volume is not mounted")]
     NotMounted,
     #[error("{name} is a directory that the agent has not made")]
     InTheWay { name: String },

@@ -16,7 +16,7 @@ const MODE: u32 = 0o555;
 /// Why there is no program on the volume.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {
-    #[error("there is no such directory, so the volume is not mounted")]
+    #[error("the directory does not exist, so the volume is not mounted")]
     NotMounted,
     #[error("the volume is full: the agent's program of {bytes} bytes does not fit")]
     Full { bytes: u64 },
@@ -118,7 +118,7 @@ mod tests {
     fn what_is_in_the_way_is_told_and_nothing_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let error = copy(Path::new("/proc/self/exe"), &folder.path().join("absent")).unwrap_err();
-        assert_eq!(error.to_string(), "there is no such directory, so the volume is not mounted");
+        assert_eq!(error.to_string(), "the directory does not exist, so the volume is not mounted");
         fs::create_dir_all(folder.path().join(NAME).join("x")).unwrap();
         let error = copy(Path::new("/proc/self/exe"), folder.path()).unwrap_err();
         assert!(error.to_string().starts_with("the agent's program cannot be copied there: "), "{error}");

@@ -80,7 +80,7 @@ enum InputError {
     Read { file: PathBuf, error: io::Error },
     #[error("{file}: {error}")]
     Stream { file: PathBuf, error: StreamError },
-    #[error("--defaults-from takes a file with Namespaces and ServiceAccounts, and there is no file {0}; for the name of a namespace use -n")]
+    #[error("--defaults-from takes a file with Namespaces and ServiceAccounts, and the file {0} does not exist; for the name of a namespace use -n")]
     NoDefaults(PathBuf),
     #[error("{}", .0.join("\nerror: "))]
     Pod(Vec<String>),

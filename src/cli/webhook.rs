@@ -83,7 +83,7 @@ pub(super) fn run(args: WebhookArgs) -> ExitCode {
     let _log = match log::to_stderr(args.log_format) {
         Ok(log) => log,
         Err(error) => {
-            // There is no log, and nowhere to say that this failed too.
+            // Without a log, a failure of this write cannot be reported either.
             let _ = writeln!(io::stderr(), "error: the log cannot be set up: {error}");
             return ExitCode::FAILURE;
         }

@@ -58,7 +58,7 @@ impl SelfManagedCertificates {
                 }
                 Err(reason) => reason,
             };
-            tracing::warn!(secret = TLS_SECRET, reason, "there is no certificate to serve yet");
+            tracing::warn!(secret = TLS_SECRET, reason, "no certificate to serve yet");
             awaited.send_replace(Some(format!("Secret {TLS_SECRET}: {reason}")));
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

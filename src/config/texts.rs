@@ -263,7 +263,7 @@ impl FromStr for ProxyOrigin {
 
     fn from_str(text: &str) -> Result<ProxyOrigin, NameError> {
         if let Some((_, host)) = text.rsplit_once('@') {
-            const RULE: &str = "user and password would stand in every pod, so the proxy has to let the cluster's addresses pass without";
+            const RULE: &str = "user and password would be in every pod, so the proxy has to let the cluster's addresses pass without";
             return Err(NameError::new("a proxy for agents", &format!("…@{host}"), RULE));
         }
         let is_origin = text.strip_prefix("http://").is_some_and(|rest| format!("https://{rest}").parse::<HttpsOrigin>().is_ok());

@@ -94,7 +94,7 @@ enum Command {
 /// Why the program ends.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
-    #[error("--config FILE is missing; --help tells more")]
+    #[error("--config FILE is missing; see --help")]
     NoConfig,
     #[error(transparent)]
     Config(#[from] ConfigError),

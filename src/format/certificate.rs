@@ -66,7 +66,7 @@ pub enum CertificateError {
         subjects: String,
     },
     /// A PFX is for its key.
-    #[error("there is no private key in it (its policy may say that it is not exportable), and a PFX serves nobody without: take the format pem")]
+    #[error("it has no private key (its policy may say that the key is not exportable), and a PFX without one is of no use: take the format pem")]
     PfxWithoutKey,
     /// The password of a PFX that is to be written.
     #[error("the password for the PFX is not UTF-8 text")]

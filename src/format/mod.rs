@@ -141,7 +141,7 @@ pub enum FormatError {
         path: PropertyPath,
     },
     /// JSON can spell what no text can hold.
-    #[error("property {path}: its text has half of a surrogate pair, as in \\ud83d alone, which is no character")]
+    #[error("property {path}: its text has half of a surrogate pair, such as \\ud83d alone, which is not a character")]
     Surrogate {
         /// The property.
         path: PropertyPath,

@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn half_of_a_surrogate_pair_is_an_error_and_no_empty_text() {
-        let message = |path: &str| Err(format!("property {path}: its text has half of a surrogate pair, as in \\ud83d alone, which is no character"));
+        let message =
+            |path: &str| Err(format!("property {path}: its text has half of a surrogate pair, such as \\ud83d alone, which is not a character"));
         assert_eq!(property(r#"{"a": "x\ud83d"}"#, "a"), message("a"));
         assert_eq!(property(r#"{"a": {"\udc00": 1, "b": 2}}"#, "a.b"), message("a.b"), "in a key");
         assert_eq!(property(r#"{"a": "x", "b": "\ud83d"}"#, "a").as_deref(), Ok("x"), "elsewhere");

@@ -134,7 +134,7 @@ fn explain(error: &minijinja::Error) -> FormatError {
 fn in_words(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::OutOfFuel => "the template takes more than a million steps: let it repeat less",
-        ErrorKind::UndefinedError => "there is no such variable, or no such part of one",
+        ErrorKind::UndefinedError => "the variable, or a part of it, is not defined",
         ErrorKind::TooManyArguments | ErrorKind::MissingArgument => "a filter, test or function has too many arguments, or too few",
         _ => "a filter, test, function or operator cannot work with this value",
     }

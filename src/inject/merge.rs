@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn what_nobody_has_reason_to_write_is_taken_away() {
         let config = Config::default();
-        // What an older version of ours has no mount of its own against.
+        // An older version of the injector does not override this mount with its own.
         let token = json!({"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true});
         for current in [
             with("/image", json!("evil.example/keyvault-injector:x")),

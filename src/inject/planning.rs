@@ -190,7 +190,7 @@ fn templates(ConfigMapName(name): &ConfigMapName, settings: &Settings, ids: &[Ve
             let Some(declared) = &source.declared else { continue };
             if templates.objects(source.kind).get(declared).is_some_and(|known| known != id) {
                 findings.problem(format!(
-                    "{}: templates of ConfigMap {name} could not tell two vaults apart, whose names both begin with {:?}: name one of them by its name alone",
+                    "{}: templates of ConfigMap {name} could not distinguish two vaults whose names both begin with {:?}: name one of them by its name alone",
                     file.place(),
                     source.object.vault.name()
                 ));
@@ -251,7 +251,7 @@ fn refresh(settings: &Settings, views: &Views<'_>, reaction: Reaction) -> Option
     Some(Some(Refresh { every, port: settings.metrics_port, now_file: Some(now_file), restart }))
 }
 
-/// What only init containers use that have ended is no reason to restart the others.
+/// Files that only init containers use do not trigger a restart, because these containers have ended.
 fn restart(settings: &Settings, views: &Views<'_>) -> Option<RestartAll> {
     let in_use = views.views.iter().filter(|view| view.consumers.iter().any(Consumer::runs_on));
     let watch = in_use.map(|view| view.agent_path().parse().ok()).collect::<Option<Vec<AbsolutePath>>>()?;

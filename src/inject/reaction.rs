@@ -22,7 +22,7 @@ pub(super) enum Reaction {
     Kubelet,
 }
 
-/// Decides for the pod. If there is no way, each container that stands in the way is a problem.
+/// Decides for the pod. If no reaction is possible, reports each container that prevents it.
 pub(super) fn choose(pod: &PodView<'_>, settings: &Settings, views: &Views<'_>, kubelet: Ability<'_>, findings: &mut Findings) -> Reaction {
     let Some(action) = settings.on_change else { return Reaction::None };
     let consumers = views.consumers().filter(Consumer::runs_on);

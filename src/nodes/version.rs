@@ -1,4 +1,4 @@
-//! Versions as kubelets and container runtimes report them. What cannot be read is no version.
+//! Versions as kubelets and container runtimes report them. Text that cannot be parsed counts as an unknown version.
 
 use super::Release;
 

@@ -30,7 +30,7 @@ pub struct Refresh {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestartAll {
-    /// The directories that containers use which run on: a change of any other is no reason.
+    /// The directories of containers that keep running. A change in any other directory does not trigger a restart.
     pub watch: Vec<AbsolutePath>,
     /// A change is acted upon after a random part of this, so that not all replicas meet a bad value at once; absent means at once.
     #[serde(default = "no_time", skip_serializing_if = "is_no_time")]

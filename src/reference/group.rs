@@ -121,7 +121,7 @@ fn check(members: &[Member], format: Option<GroupFormat>, has_file: bool, item: 
         problems.add(item, "", "a group has a format: add format: dotenv, json or yaml");
     }
     if !has_file {
-        problems.add(item, "", "a group has no name of its own: add file");
+        problems.add(item, "", "a group has no name: add file");
     }
     let mut seen = HashSet::new();
     for (index, Member { key, .. }) in members.iter().enumerate() {

@@ -31,7 +31,7 @@ pub(super) fn reference(number: usize, item: &Node, mut fields: Fields<'_>, pars
     let vault = fields.parse::<VaultLocator>("vault", &mut problems);
     let file = fields.parse::<FilePattern>("file", &mut problems);
     if fields.take("file").is_none() {
-        problems.add(item, "", "a selection has no name of its own: add file, with ${name} where each secret's name goes, such as \"app/${name}\"");
+        problems.add(item, "", "a selection has no name: add file, with ${name} where each secret's name goes, such as \"app/${name}\"");
     }
     let mode = fields.parse::<FileMode>("mode", &mut problems);
     let encoding = fields.parse::<Encoding>("encoding", &mut problems).unwrap_or_default();

@@ -200,10 +200,7 @@ fn what_a_selection_refuses() {
         ("select: {tags: [a]}, file: \"${name}\"", "select.tags: a map of tags is expected, not a list".into()),
         ("select: {tags: {a: [b]}}, file: \"${name}\"", "select.tags.a: a tag's value is text (\"\" where it is empty), not a list".into()),
         ("select: {tags: {a: }}, file: \"${name}\"", "select.tags.a: a tag's value is text (\"\" where it is empty), not nothing".into()),
-        (
-            "select: {prefix: a}",
-            "a selection has no name of its own: add file, with ${name} where each secret's name goes, such as \"app/${name}\"".into(),
-        ),
+        ("select: {prefix: a}", "a selection has no name: add file, with ${name} where each secret's name goes, such as \"app/${name}\"".into()),
         ("select: {prefix: a}, file: a", format!("file: \"a\" {pattern}")),
         ("select: {prefix: a}, file: \"${name}/${other}\"", format!("file: \"${{name}}/${{other}}\" {pattern}")),
         ("select: {prefix: a}, file: \"../${name}\"", format!("file: \"../${{name}}\" {pattern}")),

@@ -104,9 +104,9 @@ impl<'t> Word<'t> {
     fn unknown(&self) -> TemplateError {
         let text = self.text;
         if let [(Token::ParenOpen, _), ..] = self.after {
-            return self.error(format!("there is no function {text:?}: values come from secret(\"…\"), certificate(\"…\") and key(\"…\")"));
+            return self.error(format!("function {text:?} does not exist: values come from secret(\"…\"), certificate(\"…\") and key(\"…\")"));
         }
-        self.error(format!("there is no variable {text:?}: values come from secret(\"…\"), certificate(\"…\") and key(\"…\"). {SHELL}"))
+        self.error(format!("variable {text:?} does not exist: values come from secret(\"…\"), certificate(\"…\") and key(\"…\"). {SHELL}"))
     }
 
     fn error(&self, message: String) -> TemplateError {

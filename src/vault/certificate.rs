@@ -28,7 +28,7 @@ pub(super) struct Certificate {
 /// Why a text is no client certificate.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CertificateError {
-    #[error("it is no PEM text: {0}")]
+    #[error("it is not PEM text: {0}")]
     Pem(#[from] PemError),
     #[error("it has no private key: write the key's PEM and the certificate's PEM into it, one after the other")]
     NoKey,

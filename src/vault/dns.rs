@@ -160,7 +160,7 @@ impl Server {
                 let found: Vec<IpAddr> = lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
                 Ok(if found.is_empty() { Err(none()) } else { Ok(found) })
             }
-            Err(error) if error.is_nx_domain() => Ok(Err(Trouble::NoSuchName(format!("{server} answered that there is no such name")))),
+            Err(error) if error.is_nx_domain() => Ok(Err(Trouble::NoSuchName(format!("{server} answered that the name does not exist")))),
             Err(error) if error.is_no_records_found() => Ok(Err(none())),
             Err(NetError::Timeout) => Err(format!("{server} did not answer")),
             Err(NetError::Dns(DnsError::ResponseCode(code))) => Err(format!("{server} answered {}", format!("{code:?}").to_uppercase())),

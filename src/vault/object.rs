@@ -145,7 +145,7 @@ impl Listing {
 impl Listed {
     fn item(self) -> Result<SecretItem, Failure> {
         let name = self.id.trim_end_matches('/').rsplit('/').next().and_then(|name| name.parse().ok());
-        let name = name.ok_or_else(|| Failure::new(Class::Format, "Key Vault answered 200, but its list has something in it that is no secret"))?;
+        let name = name.ok_or_else(|| Failure::new(Class::Format, "Key Vault answered 200, but its list has an item that is not a secret"))?;
         let enabled = self.attributes.enabled.unwrap_or(true);
         Ok(SecretItem { name, enabled, of_certificate: self.managed, tags: self.tags.unwrap_or_default() })
     }

@@ -67,7 +67,7 @@ impl Metrics {
         registry.register("certificate_reload_failures", "Times the certificate files could not be served", self.reload_failures.clone());
         registry.register(
             "uninjected_pods_found",
-            "Pods found that ask for injection and run without it, each told by an Event",
+            "Pods found that ask for injection and run without it, each reported by an Event",
             self.uninjected_found.clone(),
         );
         registry.register(

@@ -127,7 +127,7 @@ fn a_certificate_without_its_private_key_leaves_the_key_out_and_says_so() {
     assert!(run.log.contains("INFO demo/tls-public: it came without its private key"), "{}", run.log);
     let run = world.run(&plan(&world, "tls-public", &["pfx"]));
     assert_eq!(run.code, 65, "{}", run.log);
-    assert!(run.termination.starts_with("format demo/tls-public: file tls-public/pfx: there is no private key in it"), "{}", run.termination);
+    assert!(run.termination.starts_with("format demo/tls-public: file tls-public/pfx: it has no private key"), "{}", run.termination);
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn what_cannot_be_used_is_refused_with_key_and_line_and_the_old_files_stay() {
             format!("format ConfigMap app-templates: key a: line 1: key(\"db-password\") {declare}/keys, spelt the same; "),
         ),
         ("..3", "a", "\n${ secret( }".into(), "format ConfigMap app-templates: key a: line 2: unexpected `}`; ".into()),
-        ("..4", "a", "${ nosuch }".into(), "format ConfigMap app-templates: key a: line 1: there is no variable \"nosuch\": ".into()),
+        ("..4", "a", "${ nosuch }".into(), "format ConfigMap app-templates: key a: line 1: variable \"nosuch\" does not exist: ".into()),
         ("..5", "a", "x".repeat(65_537), "format ConfigMap app-templates: key a: a template has at most 64 KiB; ".into()),
         (
             "..6",

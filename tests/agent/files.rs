@@ -186,7 +186,7 @@ fn the_agent_copies_itself_to_a_volume_of_other_containers_before_it_asks_a_vaul
     world.reset_calls();
     let run = world.run(&plan.with("/program", json!("/keyvault/absent")));
     let root = world.root.path().canonicalize().unwrap();
-    let expected = format!("volume {}/keyvault/absent: there is no such directory, so the volume is not mounted; ", root.display());
+    let expected = format!("volume {}/keyvault/absent: the directory does not exist, so the volume is not mounted; ", root.display());
     assert_eq!((run.code, run.termination.starts_with(&expected)), (73, true), "{}", run.termination);
     assert_eq!((world.calls("vault"), world.calls("entra")), (json!(null), json!(null)), "not a single call");
 }

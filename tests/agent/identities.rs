@@ -81,7 +81,7 @@ fn a_service_principal_whose_secret_is_missing_fails_by_the_deadline_and_says_wh
     // What is there and wrong is not waited for, and not shown.
     world.put("principal/client-certificate", "-----BEGIN PRIVATE KEY-----\ncanary!\n-----END PRIVATE KEY-----\n");
     let run = world.run(&as_identity(&world, identity.clone()).with("/deadline", json!("10m")));
-    let start = "auth demo/db-password: key client-certificate of Secret web-sp cannot be used: it is no PEM text: ";
+    let start = "auth demo/db-password: key client-certificate of Secret web-sp cannot be used: it is not PEM text: ";
     assert!(run.code == 78 && run.termination.starts_with(start), "{}", run.termination);
     assert_eq!(world.calls("entra"), Value::Null, "nobody was asked");
 

@@ -145,7 +145,7 @@ fn a_volume_that_is_not_mounted_is_named() {
     let world = World::new();
     let run = world.run(&world.plan_for(&["db-password"]).with("/directories/0/path", json!("/keyvault/nosuch")));
     assert_eq!(run.code, 73, "{}", run.log);
-    assert!(run.termination.contains("/keyvault/nosuch: there is no such directory, so the volume is not mounted; "), "{}", run.termination);
+    assert!(run.termination.contains("/keyvault/nosuch: the directory does not exist, so the volume is not mounted; "), "{}", run.termination);
 }
 
 /// A CONNECT proxy that leads every tunnel to the emulator.

@@ -32,7 +32,7 @@ vaults:
   - {name: a, value: x, valueFile: y}
   - {name: b}
 "#;
-    let expected = r#"configuration:1:6: tls: certFile and keyFile stand together or not at all
+    let expected = r#"configuration:1:6: tls: set both certFile and keyFile, or neither
 configuration:2:16: tokenLifetime: "1 hour" is not a duration: whole numbers with units, largest first, such as 30s, 2m or 1h30m (units h, m, s, ms)
 configuration:4:7: tenants[0].id: "nope" is not a GUID: 32 hexadecimal digits in groups of 8-4-4-4-12
 configuration:9:7: tenants[0].applications[0].federatedCredentials[0]: audience is missing
@@ -54,8 +54,8 @@ fn what_the_parts_say_together_must_fit() {
     for (text, problem) in [
         ("", "configuration:1:1: tenants is missing: at least one is needed\nconfiguration:1:1: vaults is missing: at least one is needed"),
         ("tenants: []\nvaults: [{name: abc}]", "configuration:1:1: tenants is missing: at least one is needed"),
-        (&CONFIG.replace("- name: other", "- name: DEMO"), "configuration:2:1: vaults: DEMO stands here twice"),
-        (&CONFIG.replace("- {name: Settings", "- {name: Old-Token"), "configuration:19:3: vaults[0].secrets: Old-Token stands here twice"),
+        (&CONFIG.replace("- name: other", "- name: DEMO"), "configuration:2:1: vaults: DEMO appears here twice"),
+        (&CONFIG.replace("- {name: Settings", "- {name: Old-Token"), "configuration:19:3: vaults[0].secrets: Old-Token appears here twice"),
         (
             &CONFIG.replace("- name: other", "- name: other\n  tenant: 12121212-0000-0000-0000-000000000000"),
             "configuration:2:1: vaults: tenant 12121212-0000-0000-0000-000000000000 is not one of tenants",
@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said_with_its_place() {
             "vaults[1].keys[0].file: there is no private key in PEM in it (PKCS#8, PKCS#1 or SEC 1, not encrypted)",
             &format!("vaults[1].keys[1]: {kinds}"),
             &format!("vaults[1].keys[2]: {kinds}"),
-            "vaults[1].keys: h stands here twice",
+            "vaults[1].keys: h appears here twice",
         ]
     );
 }

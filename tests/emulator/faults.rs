@@ -171,7 +171,7 @@ async fn a_bad_fault_is_refused_with_the_reason() {
         let answer = running.ask_fault(fault.clone()).await;
         assert_eq!((answer.status, answer.json["error"].as_str()), (400, Some(reason)), "{fault}");
     }
-    for (fault, beginning) in [(json!({"plane": "vault", "kind": "rbac", "match": "("}), "match is no regular expression: ")] {
+    for (fault, beginning) in [(json!({"plane": "vault", "kind": "rbac", "match": "("}), "match is not a regular expression: ")] {
         let answer = running.ask_fault(fault.clone()).await;
         assert!(answer.status == 400 && answer.json["error"].as_str().unwrap().starts_with(beginning), "{}", answer.json);
     }

@@ -165,7 +165,7 @@ fn foreign_things_stay_and_a_foreign_directory_in_the_way_is_named() {
 fn a_directory_that_is_not_there_is_not_made() {
     let root = tempfile::tempdir().unwrap();
     let missing = root.path().join("files");
-    assert_eq!(stage(&missing, &[]).unwrap_err().to_string(), "there is no such directory, so the volume is not mounted");
+    assert_eq!(stage(&missing, &[]).unwrap_err().to_string(), "the directory does not exist, so the volume is not mounted");
     assert!(!missing.exists());
 }
 

@@ -91,13 +91,13 @@ fn map_of(paths: &[&str], of: &str) -> String {
     format!("{{{entries}\n        }}")
 }
 
-/// A policy that warns whoever annotates pods, or makers of pods, where nothing is injected. It never refuses anything.
+/// A policy that warns people who annotate pods, or objects that make pods, in a namespace without injection. It never refuses anything.
 pub(super) fn warning(namespace: &str) -> String {
     let labels = labels();
     let (label, value) = OPT_IN;
     let opt_out = Key::Inject.annotation();
     let policy = format!(
-        "# Tells people who annotate pods, or makers of pods, in a namespace where nothing is injected. It never refuses anything.
+        "# Warns people who annotate pods, or objects that make pods, in a namespace without injection. It never refuses anything.
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:

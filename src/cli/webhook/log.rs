@@ -1,4 +1,4 @@
-//! Log lines on their way to standard error. A thread of its own writes them: no review waits for a pipe or a terminal, and many lines are one write.
+//! Log lines on their way to standard error. A separate thread writes them, so no review waits for a pipe or a terminal, and one write takes many lines.
 
 use std::io::{self, IsTerminal, Write};
 use std::mem::take;
@@ -11,11 +11,11 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// How many bytes of lines may wait. Those that find no room are counted and dropped.
 const ROOM: usize = 256 << 10;
-/// So many bytes are written at once; fewer wait for others.
+/// This many bytes are written at once; fewer wait for more lines.
 const BATCH: usize = 32 << 10;
-/// For so long.
+/// How long fewer bytes wait.
 const GATHER: Duration = Duration::from_millis(100);
-/// How long the end of the program waits for whoever reads the lines.
+/// How long the program, when it ends, waits until the reader of standard error has taken the lines.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -115,7 +115,7 @@ impl Lines {
         let lines = self.clone();
         let write = move || {
             while let Some((text, dropped)) = lines.next() {
-                // There is nowhere else to say that standard error is closed.
+                // If standard error is closed, no other place can say so.
                 let _ = out.write_all(&text);
                 if dropped > 0 {
                     say(dropped);

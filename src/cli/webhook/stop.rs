@@ -23,7 +23,7 @@ pub(super) async fn raise_at_signals(stop: watch::Sender<Stop>, mut terminate: S
     }
 }
 
-/// Ends the drain once there is no registration: nobody asks any more.
+/// Ends the drain once the registration is deleted: the API server sends no more reviews.
 pub(super) async fn leave_once_unregistered(stop: watch::Sender<Stop>, mut registration: watch::Receiver<Trust>) {
     let mut gone = None;
     loop {
@@ -45,7 +45,7 @@ pub(super) async fn leave_once_unregistered(stop: watch::Sender<Stop>, mut regis
                     raises
                 });
                 if raises {
-                    tracing::info!("there is no registration, so nobody asks any more: the drain ends");
+                    tracing::info!("the registration is deleted, so no more reviews come: the drain ends");
                 }
                 return;
             }

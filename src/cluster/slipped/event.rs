@@ -56,7 +56,7 @@ fn note(meta: &ObjectMeta) -> String {
     );
     format!(
         "The pod was not injected: it asks by annotation ({}), and has no init container {AGENT}, so nothing from Key Vault reaches it. {remedy} \
-         If the new pod is not injected either, pods of this namespace do not reach the webhook: tell the operators of keyvault-injector.",
+         If the new pod is not injected either, pods of this namespace do not reach the webhook: contact the operators of keyvault-injector.",
         asking.join(", ")
     )
 }
@@ -82,7 +82,7 @@ mod tests {
         let event = serde_json::to_value(told(&metadata)).unwrap();
         let note = "The pod was not injected: it asks by annotation (keyvault-injector.io/secrets, keyvault-injector.io/env), and has no init \
                     container keyvault-agent, so nothing from Key Vault reaches it. Delete the pod: its ReplicaSet web-7d9f creates it again. If the \
-                    new pod is not injected either, pods of this namespace do not reach the webhook: tell the operators of keyvault-injector.";
+                    new pod is not injected either, pods of this namespace do not reach the webhook: contact the operators of keyvault-injector.";
         assert_eq!(
             event,
             json!({

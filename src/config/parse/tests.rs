@@ -158,7 +158,7 @@ fn proxies_are_read_and_a_password_is_neither_taken_nor_told() {
         ),
         "config.yaml:3:21: agent.tokenProxy.url: \"http://proxy.aks\" is not an https address: https://, a host and perhaps a port: no user, path or query\n\
          config.yaml:3:15: agent.tokenProxy: url and caFile are both needed\n\
-         config.yaml:2:23: agent.proxy.httpsProxy: \"…@proxy:3128\" is not a proxy for agents: user and password would stand in every pod, so the proxy has to let the cluster's addresses pass without\n\
+         config.yaml:2:23: agent.proxy.httpsProxy: \"…@proxy:3128\" is not a proxy for agents: user and password would be in every pod, so the proxy has to let the cluster's addresses pass without\n\
          config.yaml:2:66: agent.proxy.noProxy[0]: \"a,$(B)\" is not an exception from the proxy: a DNS name, .domain, IP address or network such as 10.0.0.0/8"
     );
     for (proxy, problem) in [

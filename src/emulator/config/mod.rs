@@ -99,7 +99,7 @@ impl Reader<'_> {
                 let cert_file = cert.and_then(|node| self.path(node, "tls.certFile"));
                 let key_file = key.and_then(|node| self.path(node, "tls.keyFile"));
                 if cert.is_none() || key.is_none() {
-                    self.problems.add(map.node, &map.path, "certFile and keyFile stand together or not at all");
+                    self.problems.add(map.node, &map.path, "set both certFile and keyFile, or neither");
                 }
                 Some(TlsFiles { cert_file: cert_file?, key_file: key_file? })
             }

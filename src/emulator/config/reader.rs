@@ -92,7 +92,7 @@ impl Reader<'_> {
     pub(super) fn distinct<'a>(&mut self, map: &Map<'_>, key: &str, names: impl Iterator<Item = &'a str>) {
         let mut seen = HashSet::new();
         for twice in names.filter(|name| !seen.insert(name.to_ascii_lowercase())) {
-            self.problems.add(map.node, &map.fields.path(key), format!("{twice} stands here twice"));
+            self.problems.add(map.node, &map.fields.path(key), format!("{twice} appears here twice"));
         }
     }
 }

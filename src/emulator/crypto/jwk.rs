@@ -63,7 +63,7 @@ impl PrivateJwk {
                     (Some(_), Some(_)) => vec![BigUint::from_bytes_be(&member(self.p.as_ref())?), BigUint::from_bytes_be(&member(self.q.as_ref())?)],
                     _ => Vec::new(),
                 };
-                let key = RsaPrivateKey::from_components(n, e, d, primes).map_err(|_| Malformed("the numbers are no RSA key"))?;
+                let key = RsaPrivateKey::from_components(n, e, d, primes).map_err(|_| Malformed("the numbers are not an RSA key"))?;
                 Ok(PrivateKey::Rsa(Box::new(key)))
             }
             "EC" | "EC-HSM" => {

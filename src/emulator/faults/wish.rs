@@ -64,7 +64,7 @@ pub(in crate::emulator) enum WishError {
     Status,
     #[error("count is at least 1; without it the fault stays until it is cleared")]
     Count,
-    #[error("match is no regular expression: {0}")]
+    #[error("match is not a regular expression: {0}")]
     Pattern(String),
 }
 

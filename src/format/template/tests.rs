@@ -68,7 +68,7 @@ fn a_group_is_a_file_that_its_reader_reads() {
 #[test]
 fn what_cannot_be_rendered_names_its_line_and_never_a_value() {
     let value = "a filter, test, function or operator cannot work with this value";
-    let undefined = "there is no such variable, or no such part of one";
+    let undefined = "the variable, or a part of it, is not defined";
     for (text, expected) in [
         ("\n\n${ secret('v/config').sink.none }", "line 3: property sink.none: there is nothing at \"none\""),
         ("${ secret('v/config').sink.off }", "line 1: property sink.off is null"),
@@ -89,7 +89,7 @@ fn what_cannot_be_rendered_names_its_line_and_never_a_value() {
             "${ secret('db', 1) }",
             "line 1: secret(…) takes one name in quotes, such as secret(\"NAME\"): every object must be known before the pod starts",
         ),
-        ("${ namespace() }", "line 1: there is no function \"namespace\": values come from secret(\"…\"), certificate(\"…\") and key(\"…\")"),
+        ("${ namespace() }", "line 1: function \"namespace\" does not exist: values come from secret(\"…\"), certificate(\"…\") and key(\"…\")"),
     ] {
         let error = rendered(text).unwrap_err();
         assert_eq!(error, expected, "{text}");

@@ -76,13 +76,13 @@ fn what_is_no_client_certificate_is_told_apart() {
     let no_match = |count: usize| format!("none of its certificates ({count}) belongs to its private key");
     for (text, expected) in [
         (String::new(), no_key),
-        ("-----BEGIN PRIVATE KEY-----\nAA==".to_owned(), "it is no PEM text: line 1: the block \"PRIVATE KEY\" has no end"),
-        (block("PRIVATE KEY", "*"), "it is no PEM text: line 2: the block \"PRIVATE KEY\" is not base64, or is cut off"),
+        ("-----BEGIN PRIVATE KEY-----\nAA==".to_owned(), "it is not PEM text: line 1: the block \"PRIVATE KEY\" has no end"),
+        (block("PRIVATE KEY", "*"), "it is not PEM text: line 2: the block \"PRIVATE KEY\" is not base64, or is cut off"),
         (leaf.clone(), no_key),
         (block("ENCRYPTED PRIVATE KEY", "AA=="), "its private key is encrypted: write it without a password"),
         (
             block("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\n\nAA=="),
-            "it is no PEM text: line 2: the block \"RSA PRIVATE KEY\" is encrypted with a password",
+            "it is not PEM text: line 2: the block \"RSA PRIVATE KEY\" is encrypted with a password",
         ),
         (block("PRIVATE KEY", "AA=="), unread),
         (block("DSA PRIVATE KEY", "AA=="), unread),

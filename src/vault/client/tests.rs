@@ -293,7 +293,7 @@ async fn the_token_never_follows_a_link_out_of_the_vault() {
 async fn a_list_that_is_none_is_told_without_its_content() {
     for (body, expected) in [
         ("[1]", "Key Vault at p.vault.azure.net answered 200, but not with the JSON of a list of secrets (line 1, column 2)"),
-        (r#"{"value":[{"id":"x y"}]}"#, "Key Vault answered 200, but its list has something in it that is no secret"),
+        (r#"{"value":[{"id":"x y"}]}"#, "Key Vault answered 200, but its list has an item that is not a secret"),
     ] {
         assert_eq!(list(None, body).await.0.unwrap_err(), expected);
     }

@@ -178,7 +178,7 @@ async fn name_servers_that_do_not_answer_are_named_in_time() {
 #[tokio::test]
 async fn a_name_server_is_quoted_with_what_it_says() {
     for (code, expected) in
-        [(0, "answered that it has no address"), (2, "answered SERVFAIL"), (3, "answered that there is no such name"), (5, "answered REFUSED")]
+        [(0, "answered that it has no address"), (2, "answered SERVFAIL"), (3, "answered that the name does not exist"), (5, "answered REFUSED")]
     {
         let server = one(move |_| Reply::Code(code)).await;
         let named = format!("DNS server {}", server.address);
@@ -251,6 +251,6 @@ async fn names_are_complete_unless_they_are_a_proxys() {
     assert_eq!(a_questions()[3..6], completed);
     assert_eq!(
         lookup(&resolver, "nosuch", true).await.unwrap_err(),
-        format!("the name nosuch cannot be resolved: DNS server {} answered that there is no such name", server.address)
+        format!("the name nosuch cannot be resolved: DNS server {} answered that the name does not exist", server.address)
     );
 }

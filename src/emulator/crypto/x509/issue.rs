@@ -110,7 +110,7 @@ impl AlternativeNames {
         let mut names: Vec<Vec<u8>> =
             texts.iter().flat_map(|(number, texts)| texts.iter().map(|text| der::write(der::primitive(*number), text.as_bytes()))).collect();
         for address in &self.addresses {
-            let address: IpAddr = address.parse().map_err(|_| Malformed("an alternative name is no IP address"))?;
+            let address: IpAddr = address.parse().map_err(|_| Malformed("an alternative name is not an IP address"))?;
             names.push(match address {
                 IpAddr::V4(address) => der::write(der::primitive(7), &address.octets()),
                 IpAddr::V6(address) => der::write(der::primitive(7), &address.octets()),

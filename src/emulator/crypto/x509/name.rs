@@ -67,7 +67,7 @@ fn part(mut attribute: Reader<'_>) -> Option<String> {
 
 /// Object identifiers and values, as written.
 fn parts(text: &str) -> Result<Vec<(&'static str, String)>, Malformed> {
-    const NO_NAME: Malformed = Malformed("the subject is no distinguished name such as CN=web, O=Contoso");
+    const NO_NAME: Malformed = Malformed("the subject is not a distinguished name such as CN=web, O=Contoso");
     let mut parts = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
