@@ -107,6 +107,9 @@ fn words(step: &Step) -> String {
         Step::Absent(object) => format!("{object} is not there"),
         Step::Settling(time) => format!("waiting {time:?}, in which every API server hears that nothing is to be asked any more"),
         Step::Kept(kept) => kept.to_string(),
+        Step::Ending(object, time) => {
+            format!("{object} has not ended after {time:?}; nothing can be installed in it before: kubectl wait --for=delete {object}")
+        }
         Step::OptedIn(namespaces) => {
             let mut text = "uninstalled. Running pods keep the secrets that they were given; new ones get none.".to_owned();
             if !namespaces.is_empty() {
@@ -127,6 +130,15 @@ mod tests {
         assert!(words(&Step::OptedIn(Vec::new())).ends_with("new ones get none."));
         let text = words(&Step::OptedIn(vec!["a".into(), "b".into()]));
         assert!(text.ends_with("kubectl label namespace a b keyvault-injector.io/injection-"), "{text}");
+    }
+
+    #[test]
+    fn a_namespace_that_does_not_end_is_told_with_the_command_that_waits_for_it() {
+        let text = words(&Step::Ending("namespace/keyvault-injector".to_owned(), std::time::Duration::from_secs(150)));
+        assert_eq!(
+            text,
+            "namespace/keyvault-injector has not ended after 150s; nothing can be installed in it before: kubectl wait --for=delete namespace/keyvault-injector"
+        );
     }
 
     #[test]

@@ -25,6 +25,9 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// How long a deleted registration may still be read: only a finalizer of someone else's makes that last.
 const GONE: Duration = Duration::from_secs(30);
 
+/// How long the namespace may take to end. Replicas that have not seen that the registration is gone drain for two minutes.
+const ENDED: Duration = Duration::from_secs(150);
+
 /// What uninstalling has to say, in the order in which it happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -36,6 +39,8 @@ pub enum Step {
     Settling(Duration),
     /// An object stays.
     Kept(Kept),
+    /// The namespace, as `KIND/NAME`, was deleted and has not ended yet.
+    Ending(String, Duration),
     /// These namespaces are still opted in; nothing was changed in them.
     OptedIn(Vec<String>),
 }
@@ -129,7 +134,8 @@ impl Installed {
         }
     }
 
-    /// Removes the registration, waits until no API server calls any more, then removes the rest. What is not there is no error.
+    /// Removes the registration, waits until no API server calls any more, then removes the rest, and waits for the end of the namespace: nothing can be
+    /// created in one that ends. What is not there is no error.
     ///
     /// # Errors
     /// The first object that stays against our will, with the reason.
@@ -141,11 +147,17 @@ impl Installed {
         for part in &self.rest {
             report(part.delete().await?);
         }
-        report(match self.look_at_namespace().await? {
-            Fate::Absent => Step::Absent(self.namespace().object),
-            Fate::Deleted => Part { presence: Presence::Ours, ..self.namespace() }.delete().await?,
-            Fate::Kept(kept) => Step::Kept(kept),
-        });
+        match self.look_at_namespace().await? {
+            Fate::Absent => report(Step::Absent(self.namespace().object)),
+            Fate::Deleted => {
+                let namespace = Part { presence: Presence::Ours, ..self.namespace() };
+                report(namespace.delete().await?);
+                if !namespace.is_gone_within(ENDED).await? {
+                    report(Step::Ending(namespace.object, ENDED));
+                }
+            }
+            Fate::Kept(kept) => report(Step::Kept(kept)),
+        }
         report(Step::OptedIn(opted_in(&self.client).await?));
         Ok(())
     }
@@ -265,17 +277,21 @@ impl Part {
     }
 
     async fn gone(&self) -> Result<(), UninstallError> {
-        if self.presence == Presence::Foreign {
+        if self.presence == Presence::Foreign || self.is_gone_within(GONE).await? {
             return Ok(());
         }
+        Err(UninstallError::Held { object: self.object.clone() })
+    }
+
+    async fn is_gone_within(&self, limit: Duration) -> Result<bool, UninstallError> {
         let started = Instant::now();
         while self.get().await?.is_some() {
-            if started.elapsed() > GONE {
-                return Err(UninstallError::Held { object: self.object.clone() });
+            if started.elapsed() > limit {
+                return Ok(false);
             }
             sleep(Duration::from_millis(200)).await;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
