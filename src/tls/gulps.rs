@@ -106,6 +106,47 @@ mod tests {
         }
     }
 
+    /// What was asked of a socket.
+    #[derive(Default)]
+    struct Socket(Vec<&'static str>);
+
+    impl AsyncWrite for Socket {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.push("write");
+            Poll::Ready(Ok(buffer.len()))
+        }
+
+        fn poll_write_vectored(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+            self.0.push("write many");
+            Poll::Ready(Ok(buffers.iter().map(|buffer| buffer.len()).sum()))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.0.push("flush");
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.0.push("shut down");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn all_that_is_not_reading_goes_to_the_socket_at_once() {
+        let mut writer = Gulps::new(Socket::default());
+        assert!(writer.is_write_vectored());
+        writer.write_all(b"one").await.unwrap();
+        assert_eq!(writer.write_vectored(&[io::IoSlice::new(b"two"), io::IoSlice::new(b"three")]).await.unwrap(), 8);
+        writer.flush().await.unwrap();
+        writer.shutdown().await.unwrap();
+        assert_eq!(writer.io.0, ["write", "write many", "flush", "shut down"]);
+    }
+
     #[tokio::test]
     async fn one_read_takes_a_whole_review_from_the_socket() {
         let (mut near, far) = duplex(64 << 10);

@@ -24,3 +24,27 @@ impl Stop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_level_is_reached_once_as_much_or_more_is_asked_for_and_never_if_nobody_is_left_to_ask() {
+        let (stop, asked) = watch::channel(Stop::No);
+        let is_reached = async |level| timeout(Duration::from_secs(600), Stop::reached(level, asked.clone())).await.is_ok();
+        for (level, expected) in
+            [(Stop::No, [false; 3]), (Stop::Drain, [true, false, false]), (Stop::Leave, [true, true, false]), (Stop::Abort, [true; 3])]
+        {
+            stop.send_replace(level);
+            assert_eq!([is_reached(Stop::Drain).await, is_reached(Stop::Leave).await, is_reached(Stop::Abort).await], expected, "{level:?}");
+        }
+        stop.send_replace(Stop::Drain);
+        drop(stop);
+        assert!(is_reached(Stop::Drain).await && !is_reached(Stop::Abort).await);
+    }
+}

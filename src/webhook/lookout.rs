@@ -93,3 +93,59 @@ impl Reviews {
         self.running.load(Ordering::SeqCst) > 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    /// A runtime that nobody drives: it keeps each task that it is given.
+    fn idle() -> Runtime {
+        Builder::new_current_thread().build().unwrap()
+    }
+
+    fn wakes(runtime: &Runtime) -> usize {
+        runtime.metrics().num_alive_tasks()
+    }
+
+    fn until(what: &str, holds: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !holds() {
+            assert!(started.elapsed() < Duration::from_secs(60), "{what}: not yet");
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn it_wakes_a_thread_again_and_again_while_a_review_runs_and_then_rests() {
+        let runtime = idle();
+        let lookout = Lookout::start(runtime.handle().clone()).unwrap();
+        for _ in 0..2 {
+            let (before, review) = (wakes(&runtime), lookout.begin());
+            until("three wakes", || wakes(&runtime) >= before + 3);
+            drop(review);
+            until("rest", || !lookout.reviews.watched.load(Ordering::SeqCst));
+        }
+        let before = wakes(&runtime);
+        drop(lookout);
+        assert_eq!(wakes(&runtime), before);
+    }
+
+    #[test]
+    fn a_review_that_began_just_before_the_rest_is_seen_and_the_thread_ends_with_the_lookout() {
+        for running in [0, 1] {
+            let (runtime, reviews, (call, calls)) = (idle(), Arc::new(Reviews::default()), sync_channel(1));
+            reviews.running.store(running, Ordering::SeqCst);
+            reviews.watched.store(true, Ordering::SeqCst);
+            let (looks, handle) = (Arc::clone(&reviews), runtime.handle().clone());
+            let thread = thread::spawn(move || looks.look(&calls, &handle));
+            until("rest", || !reviews.watched.load(Ordering::SeqCst));
+            until("wakes", || wakes(&runtime) >= 2 * running);
+            drop(call);
+            until("end", || thread.is_finished());
+        }
+    }
+}

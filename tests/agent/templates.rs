@@ -182,12 +182,30 @@ fn a_value_that_makes_a_template_grow_leaves_the_sidecar_and_its_files_as_they_w
     }
 }
 
+/// Few steps, each of them long.
+const SLOW: &str = "{% set a = secret('s-00') ~ 'a' * 1000000 %}{% for i in range(99999) %}{% if a | upper | lower == i %}{% endif %}{% endfor %}";
+
+#[test]
+fn a_template_that_takes_longer_than_ten_seconds_is_refused_and_its_process_ends() {
+    let world = World::new();
+    let plan = plan(&world, "app.conf", SLOW, &["s-00"], &[]);
+    let mut agent = world.command(&plan, "exec \"$0\" \"$@\"", &[]);
+    let mut agent = agent.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let renders = eventually("the other process", || children(agent.id()).first().copied());
+    let started = std::time::Instant::now();
+    assert_eq!(agent.wait().unwrap().code(), Some(65));
+    let taken = started.elapsed().as_secs();
+    assert!((8..40).contains(&taken), "given up after {taken} s");
+    let expected = "format file app.conf: the template cannot be rendered: it takes longer than ten seconds: let it repeat less; ";
+    let told = std::fs::read_to_string(world.path("dev/termination-log")).unwrap();
+    assert!(told.starts_with(expected), "{told}");
+    eventually("its end", || (!std::path::Path::new(&format!("/proc/{renders}/fd/0")).exists()).then_some(()));
+}
+
 #[test]
 fn a_sidecar_answers_and_ends_while_a_template_takes_its_time() {
     let world = World::new();
-    // Few steps, each of them long.
-    let template = "{% set a = secret('s-00') ~ 'a' * 1000000 %}{% for i in range(99999) %}{% if a | upper | lower == i %}{% endif %}{% endfor %}";
-    let plan = world.refreshed(plan(&world, "app.conf", template, &["s-00"], &[]), "1s").with("/refresh/port", json!(0));
+    let plan = world.refreshed(plan(&world, "app.conf", SLOW, &["s-00"], &[]), "1s").with("/refresh/port", json!(0));
     let mut sidecar = Sidecar::start(&world, &plan);
     let port: u16 = sidecar.says("health and metrics on port ").rsplit(' ').next().unwrap().parse().unwrap();
     let renders = eventually("the other process", || children(sidecar.pid()).first().copied());

@@ -210,8 +210,25 @@ mod tests {
             (&lines).write_all(&line).unwrap();
         }
         assert_eq!(lines.lock().lines.len(), ROOM);
-        drop((allow, flush));
-        assert_eq!(written.try_iter().map(|text| text.len()).sum::<usize>(), 6 + ROOM);
-        assert_eq!(said.try_iter().collect::<Vec<_>>(), [2]);
+        drop(allow);
+        assert_eq!(said.recv(), Ok(2));
+        (&lines).write_all(b"last\n").unwrap();
+        drop(flush);
+        assert_eq!(written.try_iter().map(|text| text.len()).sum::<usize>(), 6 + ROOM + 5);
+        assert_eq!(said.try_iter().count(), 0, "they are said once");
+    }
+
+    #[test]
+    fn the_end_waits_only_so_long_for_a_reader_that_reads_nothing() {
+        let Held { lines, flush, allow, written, said: _said } = held();
+        (&lines).write_all(b"second\n").unwrap();
+        let (end, ended) = channel();
+        thread::spawn(move || {
+            drop(flush);
+            end.send(()).unwrap();
+        });
+        assert_eq!(ended.recv_timeout(PATIENCE * 30), Ok(()));
+        assert_eq!(written.try_iter().count(), 0);
+        drop(allow);
     }
 }
