@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pem_is_told_with_its_line() {
+    fn what_is_no_pem_is_reported_with_its_line() {
         for (text, expected) in [
             ("-----BEGIN X----- AAAA -----END X-----", "line 1: a block is on one line: its line breaks have been lost"),
             ("\n-----BEGIN X-----\nAAAA\n", "line 2: the block \"X\" has no end"),

@@ -144,7 +144,7 @@ fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn whoever_follows_the_readme_to_the_letter_gets_injected_pods() {
+fn following_the_readme_to_the_letter_gives_injected_pods() {
     let readme = read("README.md");
     let line = readme.lines().find(|line| line.starts_with("    keyvault-injector manifests ")).expect("README.md installs");
     let (install, apply) = line.trim().split_once(" | ").unwrap();

@@ -93,7 +93,7 @@ fn everything_else_passes_through_byte_for_byte() {
 }
 
 #[test]
-fn only_the_touched_document_is_written_anew() {
+fn only_the_touched_document_is_rewritten() {
     let untouched = "# first\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}   # kept\n---\n";
     let output = run(&[], &format!("{untouched}{ACCOUNT}---\n{}", workload("Job", "batch/v1", &format!("{{template: {}}}", template("a")))));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

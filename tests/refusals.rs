@@ -66,7 +66,7 @@ fn fixed_parts(literal: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_text_that_refuses_stands_in_a_golden_file() {
+fn every_text_that_refuses_is_in_a_golden_file() {
     std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
     let cases = fs::read_dir("tests/golden").unwrap().map(|entry| entry.unwrap().path().join("expected.yaml"));
     let golden: String = cases.filter(|path| Path::new(path).exists()).map(|path| fs::read_to_string(path).unwrap()).collect();

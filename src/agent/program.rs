@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_the_way_is_told_and_nothing_is_left() {
+    fn what_is_in_the_way_is_reported_and_nothing_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let error = copy(Path::new("/proc/self/exe"), &folder.path().join("absent")).unwrap_err();
         assert_eq!(error.to_string(), "the directory does not exist, so the volume is not mounted");

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_our_containers_keep_to_is_not_told() {
+    fn a_bound_that_our_containers_keep_is_not_reported() {
         for limit in [
             json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "50", "memory": "2"}, "min": {"cpu": "10m", "ephemeral-storage": "1Mi"}, "max": {"cpu": "500m", "memory": "32Mi"}}),
             json!({"type": "PersistentVolumeClaim", "max": {"cpu": "1m"}}),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_of_the_whole_pod_is_told_only_if_it_would_hold_without_us() {
+    fn a_bound_of_the_whole_pod_is_reported_only_if_it_would_hold_without_us() {
         let of = |cpu: &str| json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
         let pod = json!({"spec": {
             "initContainers": [

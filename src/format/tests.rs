@@ -25,7 +25,7 @@ fn a_property_is_picked_first_and_decoded_then() {
 }
 
 #[test]
-fn the_tag_of_whoever_stored_a_file_holds_where_the_reference_is_silent() {
+fn the_tag_that_was_stored_with_a_file_holds_if_the_reference_names_none() {
     let bundle = |tags: &str| serde_json::from_str::<Secret>(&format!(r#"{{"value":"6869","tags":{tags}}}"#)).unwrap();
     for (tags, encoding, expected) in [
         (r#"{"file-encoding":"hex"}"#, Encoding::AsTagged, &b"hi"[..]),

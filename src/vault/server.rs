@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_stands_behind_the_name_and_at_most_three_are_told() {
+    fn an_address_follows_the_name_and_at_most_three_are_shown() {
         for (addresses, expected) in [
             (&[][..], "p.vault.azure.net"),
             (&["10.0.0.4"], "p.vault.azure.net (10.0.0.4)"),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_address_is_told_from_those_of_a_private_endpoint() {
+    fn a_public_address_is_distinguished_from_those_of_a_private_endpoint() {
         for (addresses, expected) in [
             (&["20.61.98.1"][..], true),
             (&["2603:1020::1"], true),

@@ -97,7 +97,7 @@ fn what_cannot_be_used_is_refused_with_key_and_line_and_the_old_files_stay() {
 }
 
 #[test]
-fn a_missing_one_is_told_at_the_deadline_and_the_vault_is_not_asked() {
+fn a_missing_one_is_reported_at_the_deadline_and_the_vault_is_not_asked() {
     let world = World::new();
     std::fs::create_dir_all(world.path("keyvault/templates")).unwrap();
     let run = world.run(&plan(&world).with("/deadline", json!("1s")));

@@ -12,7 +12,7 @@ fn assert_nothing_written(world: &World) {
 }
 
 #[test]
-fn every_refusal_of_a_vault_is_told_with_its_own_words() {
+fn every_refusal_of_a_vault_is_reported_with_its_own_words() {
     let world = World::new();
     let refused = "refused client 11111111-1111-1111-1111-111111111111 of tenant aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee with the ServiceAccount token of \
                    issuer https://oidc.example.invalid/, subject system:serviceaccount:default:app, audience api://AzureADTokenExchange: 403 Forbidden";
@@ -40,7 +40,7 @@ fn every_refusal_of_a_vault_is_told_with_its_own_words() {
 }
 
 #[test]
-fn a_missing_and_a_disabled_secret_are_told_apart() {
+fn a_missing_and_a_disabled_secret_are_distinguished() {
     let world = World::new();
     let run = world.run(&world.plan_for(&["nosuch", "old-token"]));
     assert_eq!(run.code, 66, "{}", run.log);

@@ -79,7 +79,7 @@ fn a_key_that_stays_in_the_vault_leaves_the_public_part_and_a_line() {
 }
 
 #[test]
-fn who_may_get_certificates_and_not_secrets_gets_what_is_public_and_is_told_the_rest() {
+fn an_identity_that_may_get_certificates_and_not_secrets_gets_what_is_public_and_learns_the_rest() {
     let world = World::new();
     let as_certificate_reader = |name: &str| {
         let plan = plan(&world, "certificate", "public", name, &folder());
@@ -96,7 +96,7 @@ fn who_may_get_certificates_and_not_secrets_gets_what_is_public_and_is_told_the_
 }
 
 #[test]
-fn a_certificate_or_key_that_does_not_exist_is_told_by_its_kind_and_may_be_optional() {
+fn a_certificate_or_key_that_does_not_exist_is_reported_by_its_kind_and_may_be_optional() {
     let world = World::new();
     let key = [("key", json!({"key": "0"}))];
     for (kind, values, code) in [("certificate", folder().to_vec(), "CertificateNotFound"), ("key", key.to_vec(), "KeyNotFound")] {

@@ -338,7 +338,7 @@ fn new_values_end_the_sidecar_with_the_code_that_restarts_all_containers() {
 }
 
 #[test]
-fn ten_minutes_are_between_restarts_whoever_restarted_the_sidecar() {
+fn ten_minutes_are_between_restarts_whatever_restarted_the_sidecar() {
     let world = World::new();
     let plan = world.refreshed(world.plan_for(&["db-password"]), "1s").restarting(&["/keyvault/files"], "10m");
     let mut first = Sidecar::started(&world, &plan);

@@ -124,7 +124,7 @@ fn a_page_that_is_throttled_or_breaks_off_is_asked_for_again() {
 }
 
 #[test]
-fn who_may_read_and_not_list_is_told_which_permission_is_missing() {
+fn an_identity_that_may_read_and_not_list_learns_which_permission_is_missing() {
     let world = World::new();
     let plan = plan(&world, "many", json!({"prefix": "m-05"}), "${name}").with("/identity", world.system_assigned());
     let run = world.run(&plan);

@@ -319,7 +319,7 @@ pub(crate) async fn dry_run(cluster: &Cluster, namespace: &str, object: &Value) 
 }
 
 #[tokio::test]
-async fn whoever_annotates_where_nothing_is_injected_is_told_the_command_that_changes_it() {
+async fn people_who_annotate_where_nothing_is_injected_get_the_command_that_changes_it() {
     let cluster = installed().await;
     let namespace = cluster.namespace("not-opted-in", &[(OPTED_IN.0, "enable")]).await;
     let expected = format!(
@@ -335,7 +335,7 @@ async fn whoever_annotates_where_nothing_is_injected_is_told_the_command_that_ch
 }
 
 #[tokio::test]
-async fn whoever_has_no_need_of_a_warning_gets_none() {
+async fn people_who_need_no_warning_get_none() {
     let cluster = installed().await;
     let other = cluster.namespace("not-opted-in", &[]).await;
     let opted_in = cluster.namespace("opted-in", &[OPTED_IN]).await;

@@ -93,7 +93,7 @@ async fn shows(injector: &Injector, metric: &str, value: f64) {
 }
 
 #[tokio::test]
-async fn pods_that_slipped_through_are_told_once_whoever_holds_the_lease() {
+async fn pods_that_slipped_through_are_reported_once_with_any_holder_of_the_lease() {
     let cluster = Cluster::own().await;
     let token = rights(&cluster).await;
     let (label, value) = OPTED_IN;

@@ -121,7 +121,7 @@ async fn stop_with_the_deployment(cluster: &Cluster, injector: &mut Injector) {
 }
 
 #[tokio::test]
-async fn nobody_s_pod_is_blocked_while_an_installation_goes() {
+async fn no_pod_is_blocked_while_an_installation_is_removed() {
     let cluster = Cluster::own().await;
     let namespace = cluster.namespace("opted-in", &[OPTED_IN]).await;
     let loopback = Loopback::new();

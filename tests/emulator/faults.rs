@@ -12,7 +12,7 @@ const SECRET: &str = "/secrets/db-password?api-version=7.4";
 const IMDS_TOKEN: &str = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net";
 
 #[tokio::test]
-async fn a_vault_fails_as_told_and_as_often_as_told() {
+async fn a_vault_fails_as_scripted_and_as_often_as_scripted() {
     let running = Running::start().await;
     let owner = running.owner().await;
     for (fault, status, code) in [

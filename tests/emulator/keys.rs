@@ -98,7 +98,7 @@ async fn a_backup_is_restored_once_and_only_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn each_operation_has_a_permission_of_its_own() {
+async fn each_operation_has_a_separate_permission() {
     let text = crate::emulator::CONFIG.replace("allow: [secrets/get, certificates/get, keys/get]", "allow: [keys/get, keys/sign, secrets/backup]");
     let running = Running::with(&text).await;
     let (owner, limited) = (running.owner().await, running.token(crate::emulator::READER, "reader-secret").await);

@@ -99,7 +99,7 @@ async fn workload_identity_exchanges_a_service_account_token() {
 }
 
 #[tokio::test]
-async fn the_sdk_tells_the_refusals_apart() {
+async fn the_sdk_distinguishes_the_refusals() {
     let running = Running::start().await;
     let reader = secret_client(&running, &running.addresses.vault, client_secret(&running, READER, "reader-secret"));
     let stranger = secret_client(&running, &running.addresses.vault, client_secret(&running, STRANGER, "denied-client-secret"));

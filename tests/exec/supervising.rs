@@ -93,7 +93,7 @@ fn orphans_become_its_children_and_leave_no_zombies() {
 }
 
 #[test]
-fn a_swap_is_told_by_the_signal_asked_for() {
+fn a_swap_is_reported_by_the_signal_asked_for() {
     let world = World::new(&[("SECRET", b"old")]);
     let mut running = supervised(&world, json!({"onChange": {"signal": "SIGHUP"}}), "trap 'echo reload' HUP; trap 'exit 4' TERM");
     for version in ["..2", "..3"] {

@@ -357,7 +357,7 @@ async fn a_question_ends_within_a_second_and_a_refusal_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_nobody_waits_for_any_more_is_asked_anew() {
+async fn a_question_that_nobody_waits_for_any_more_is_asked_again() {
     let api = Api::new(|_, before| if before == 0 { Reply::Silence } else { Reply::Object(200, web("c")) });
     let defaults = api.defaults();
     assert!(timeout(Duration::from_millis(10), defaults.fresh("payments", "web")).await.is_err());
@@ -372,7 +372,7 @@ async fn ask_about(defaults: &Arc<ClusterDefaults>, namespaces: usize) -> Vec<Re
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_so_many_questions_are_in_flight_and_the_others_are_told_so() {
+async fn only_so_many_questions_are_in_flight_and_the_others_are_refused_with_that_reason() {
     let api = Api::new(|_, _| Reply::Silence);
     let defaults = api.defaults();
     let answers = ask_about(&defaults, 60).await;

@@ -129,7 +129,7 @@ async fn a_text_from_outside_cannot_forge_a_line() {
 }
 
 #[tokio::test]
-async fn a_bad_annotation_of_a_namespace_is_told_once() {
+async fn a_bad_annotation_of_a_namespace_is_reported_once() {
     let decide = core(|_, _| Ok(Injection { namespace_problems: vec!["bad refresh".to_owned()], ..nothing() }));
     let mut elsewhere = review();
     elsewhere["request"]["namespace"] = json!("billing");

@@ -207,7 +207,7 @@ async fn what_cannot_serve_ends_before_the_port_is_taken_and_says_why() {
 }
 
 #[tokio::test]
-async fn each_problem_of_a_configuration_is_a_log_line_of_its_own() {
+async fn each_problem_of_a_configuration_is_a_separate_log_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bad.yaml");
     std::fs::File::create(&file).and_then(|mut file| std::io::Write::write_all(&mut file, b"servr: {}\ndefaults: {deadline: 2h}\n")).unwrap();

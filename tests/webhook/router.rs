@@ -163,7 +163,7 @@ async fn without_a_uid_there_is_only_http_400_and_a_reason() {
 }
 
 #[tokio::test]
-async fn other_requests_are_told_what_is_wrong_with_them() {
+async fn other_requests_learn_what_is_wrong_with_them() {
     let get = Request::get("/mutate").body(Body::empty()).unwrap();
     assert_eq!(refused(app(allow()), get).await, (405, "only POST is answered here".to_owned()));
     let elsewhere = Request::post("/validate").body(Body::empty()).unwrap();

@@ -170,7 +170,7 @@ fn a_directory_that_is_not_there_is_not_made() {
 }
 
 #[test]
-fn every_way_of_being_full_is_told_as_full() {
+fn every_way_of_being_full_is_reported_as_full() {
     for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
         assert_eq!(WriteError::new("tls/key", kind.into()).to_string(), "the volume is full: tls/key does not fit");
     }

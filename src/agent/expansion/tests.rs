@@ -57,7 +57,7 @@ fn the_only_secret_of_a_selection_must_be_there_unless_the_selection_is_optional
 }
 
 #[test]
-fn two_files_at_one_place_are_told_with_both_sources() {
+fn two_files_at_one_place_are_reported_with_both_sources() {
     assert_eq!(
         expanded([&["other", "sign"], &[]], &[]).unwrap_err(),
         ["p/other: it becomes the file other, and so does p/other: give one of them another file"]

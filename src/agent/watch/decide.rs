@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_made_anew_when_something_changed_and_everything_is_there() {
+    fn a_file_is_made_again_when_something_changed_and_everything_is_there() {
         let made =
             Made { versions: [("a", "1"), ("b", "1"), ("u", "")].map(|(id, version)| (id.to_owned(), version.to_owned())).into(), absent: false };
         for (inputs, expected) in [

@@ -106,7 +106,7 @@ const FOUND: &str = "keyvault_injector_uninjected_pods_found_total";
 const PRESENT: &str = "keyvault_injector_uninjected_pods";
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_pods_is_told_at_a_bounded_rate() {
+async fn a_flood_of_pods_is_reported_at_a_bounded_rate() {
     let server = Server::new(1000, |_, _| 201);
     let (metrics, _task) = server.search();
     sleep(Duration::from_secs(60)).await;
@@ -118,7 +118,7 @@ async fn a_flood_of_pods_is_told_at_a_bounded_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_is_told_already_is_counted_as_present_only() {
+async fn a_pod_that_is_reported_already_is_counted_as_present_only() {
     let server = Server::new(2, |pod, _| if pod == "pod-0" { 409 } else { 201 });
     let (metrics, task) = server.search();
     sleep(Duration::from_secs(60)).await;

@@ -139,7 +139,7 @@ fn names_in_the_cluster_are_checked() {
 }
 
 #[test]
-fn proxies_are_read_and_a_password_is_neither_taken_nor_told() {
+fn proxies_are_read_and_a_password_is_neither_taken_nor_quoted() {
     let config = Config::parse(
         "agent:\n  proxy: {httpsProxy: http://proxy.example:3128/, noProxy: [.svc, 10.0.0.0/8]}\n  tokenProxy: {url: \"https://proxy.aks:6443\", caFile: /ca.crt}\n",
         "config.yaml",
@@ -188,7 +188,7 @@ fn a_mirror_is_a_registry_and_perhaps_a_path() {
 }
 
 #[test]
-fn the_sidecar_has_amounts_of_its_own() {
+fn the_sidecar_has_separate_amounts() {
     let config = Config::parse("defaults: {sidecarResources: {requests: {cpu: 20m}}}\n", "config.yaml").unwrap();
     let cpu = |resources: &Resources| (resources.requests.cpu.clone().unwrap().to_string(), resources.limits.cpu.clone().unwrap().to_string());
     assert_eq!(cpu(&config.defaults.sidecar_resources), ("20m".to_owned(), "100m".to_owned()));

@@ -31,7 +31,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_window_admits_its_calls_and_the_next_one_starts_anew() {
+    fn a_window_admits_its_calls_and_the_next_one_starts_again() {
         let start = Instant::now();
         let mut throttle = Throttle::new(ThrottleLimit { calls: 2, window: Duration::from_secs(10) });
         let admitted: Vec<bool> = [0, 1, 2, 9, 10, 11, 12].map(|second| throttle.admit(start + Duration::from_secs(second))).to_vec();

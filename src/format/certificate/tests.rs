@@ -100,7 +100,7 @@ fn a_chain_is_ordered_by_issuer_from_any_order() {
 }
 
 #[test]
-fn a_gap_is_told_with_the_issuer_that_is_missing() {
+fn a_gap_is_reported_with_the_issuer_that_is_missing() {
     let parts = blocks(&file("kv-rsa-chain3.expected.pem"));
     let (key, leaf, intermediate, root) = (&parts[0], &parts[1], &parts[2], &parts[3]);
 
@@ -278,7 +278,7 @@ fn the_public_part_alone_is_a_chain_without_a_key() {
 }
 
 #[test]
-fn certificates_that_have_ended_and_keys_that_did_not_come_are_told() {
+fn certificates_that_have_ended_and_keys_that_did_not_come_are_reported() {
     let certificate = vector("kv-rsa-chain3");
     let ends = certificate.chain.iter().filter_map(|certificate| certificate.not_after).min().unwrap();
     let told = |certificate: &Certificate, now: u64| {
@@ -293,7 +293,7 @@ fn certificates_that_have_ended_and_keys_that_did_not_come_are_told() {
 }
 
 #[test]
-fn what_is_no_certificate_is_told_with_its_place_and_never_shown() {
+fn what_is_no_certificate_is_reported_with_its_place_and_never_shown() {
     let canary = "canary";
     for (stored, expected) in [
         ("", "the PKCS#12 file cannot be read: it is damaged, or no PKCS#12 at all, at byte 0"),

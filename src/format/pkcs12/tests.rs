@@ -60,7 +60,7 @@ fn files_that_are_too_long_or_hold_too_much_are_refused() {
 }
 
 #[test]
-fn algorithms_that_are_not_read_are_told_apart_from_damage() {
+fn algorithms_that_are_not_read_are_distinguished_from_damage() {
     let open = |name: &[u8]| {
         let algorithm = sequence(&[&element(OID, &[name]), &sequence(&[])]);
         derive::decrypt(Reader::new(&algorithm).nested(SEQUENCE).unwrap(), WITHOUT[0], b"", &mut Work::new()).unwrap_err()

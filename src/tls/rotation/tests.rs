@@ -136,7 +136,7 @@ fn data(state: &State) -> Data {
 }
 
 #[test]
-fn what_is_unusable_is_made_anew_and_nothing_else() {
+fn what_is_unusable_is_made_again_and_nothing_else() {
     let (state, other) = (first(), first());
     let changed = |change: &dyn Fn(&mut Data)| {
         let mut data = data(&state);

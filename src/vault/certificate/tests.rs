@@ -67,7 +67,7 @@ fn key_and_certificates_stand_in_any_order_and_the_keys_own_certificate_counts()
 }
 
 #[test]
-fn what_is_no_client_certificate_is_told_apart() {
+fn what_is_no_client_certificate_is_distinguished() {
     let leaf = certificate_of(KEY).pem();
     let ec = KeyPair::generate().unwrap().serialize_pem();
     let block = |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");

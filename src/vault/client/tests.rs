@@ -157,7 +157,7 @@ async fn a_certificate_is_the_secret_of_its_name_and_itself_only_where_that_cann
 }
 
 #[tokio::test]
-async fn why_a_certificate_cannot_be_had_is_told_from_what_both_requests_say() {
+async fn why_a_certificate_cannot_be_had_is_concluded_from_what_both_requests_say() {
     let forbidden =
         "Key Vault at p.vault.azure.net refused the identity that the pod's label aadpodidbinding is bound to: 403 Forbidden ForbiddenByRbac";
     let half = "the certificate can be read, and its private key, which is the secret of the same name, cannot: ";
@@ -290,7 +290,7 @@ async fn the_token_never_follows_a_link_out_of_the_vault() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_none_is_told_without_its_content() {
+async fn a_list_that_is_none_is_reported_without_its_content() {
     for (body, expected) in [
         ("[1]", "Key Vault at p.vault.azure.net answered 200, but not with the JSON of a list of secrets (line 1, column 2)"),
         (r#"{"value":[{"id":"x y"}]}"#, "Key Vault answered 200, but its list has an item that is not a secret"),

@@ -60,7 +60,7 @@ async fn an_endless_body_is_cut() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_before_the_answer_is_told_from_one_that_was_never_made() {
+async fn a_connection_that_breaks_before_the_answer_is_distinguished_from_one_that_was_never_made() {
     let address = answering(b"").await;
     let TransportError::Broken { server, reason } = get(address).await.unwrap_err() else { panic!() };
     assert_eq!((server.to_string(), reason.as_str()), (address.to_string(), "connection closed before message completed"));
@@ -106,7 +106,7 @@ async fn an_extra_ca_must_be_a_certificate() {
 }
 
 #[tokio::test]
-async fn the_address_behind_a_name_is_told_whatever_became_of_the_request() {
+async fn the_address_behind_a_name_is_reported_whatever_became_of_the_request() {
     let port = answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await.port();
     let found = ask(format!("http://demo.vault.localhost:{port}/x")).await.unwrap();
     assert_eq!(found.server.to_string(), format!("demo.vault.localhost:{port} (127.0.0.1)"));
@@ -124,7 +124,7 @@ async fn the_address_behind_a_name_is_told_whatever_became_of_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_address_is_told_of_a_server_that_hangs_and_nobody_waits_past_the_deadline() {
+async fn the_address_is_reported_of_a_server_that_hangs_and_nobody_waits_past_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let start = Instant::now();

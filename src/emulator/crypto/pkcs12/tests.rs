@@ -104,7 +104,7 @@ fn what_is_written_has_the_layout_of_the_real_service() {
 }
 
 #[test]
-fn another_password_and_other_algorithms_are_told_apart() {
+fn another_password_and_other_algorithms_are_distinguished() {
     assert_eq!(read(&pfx("kv-rsa-selfsigned"), "guess").err(), Some(Error::Password));
     assert_eq!(read(&pfx("ossl-aes256-pbes2"), "").err(), Some(Error::Format));
     assert_eq!(read(b"no file at all", "").err(), Some(Error::Format));
