@@ -127,7 +127,7 @@ fn expire(address: SocketAddr) {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-/// The high-water mark starts anew.
+/// The high-water mark starts again.
 #[allow(clippy::disallowed_methods, reason = "it holds no secrets, and it is no file")]
 fn forget_peak() {
     std::fs::write("/proc/self/clear_refs", "5").expect("a process may forget its own peak");

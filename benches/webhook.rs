@@ -81,7 +81,7 @@ fn rate(folder: &Path, pair: &Pair) -> bool {
     support::judge("webhook: reviews / constant answers", ratio, ratio >= RATE_LIMIT, "at least 0.3")
 }
 
-/// Starts the server on a thread of its own, which ends with the process. It logs as the program does, to nowhere.
+/// Starts the server on a separate thread, which ends with the process. It logs as the program does, to nowhere.
 fn serve(pair: Pair, constant: Bytes) -> SocketAddr {
     let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").expect("/dev/null");
     tracing_subscriber::fmt().json().flatten_event(true).with_writer(Arc::new(nowhere)).init();

@@ -1,4 +1,4 @@
-//! The table of annotations: every key under our prefix, what it is for, and where it may stand.
+//! The table of annotations: every key under our prefix, what it is for, and where it may be set.
 
 use crate::excerpt::excerpt;
 use crate::yaml_fields::nearest;

@@ -105,7 +105,7 @@ pub struct AgentConfig {
     pub image_mirrors: Vec<String>,
     /// `Always`, `IfNotPresent` or `Never`; `None` leaves it to Kubernetes.
     pub image_pull_policy: Option<String>,
-    /// Where the extra CA is; whoever reads the file sets [`AgentConfig::extra_ca`].
+    /// Where the extra CA is; the reader of the file sets [`AgentConfig::extra_ca`].
     pub extra_ca_file: Option<PathBuf>,
     /// PEM certificates carried in the plan.
     pub extra_ca: Option<String>,
@@ -126,7 +126,7 @@ pub struct TokenProxyConfig {
     pub url: String,
     /// The name on its certificate.
     pub sni_name: String,
-    /// Where its CA is; whoever reads the file sets [`TokenProxyConfig::ca`].
+    /// Where its CA is; the reader of the file sets [`TokenProxyConfig::ca`].
     pub ca_file: PathBuf,
     /// PEM certificates carried in the plan.
     pub ca: String,

@@ -1,6 +1,6 @@
 //! keyvault-injector brings Azure Key Vault secrets to annotated Kubernetes pods.
 //!
-//! Modules stand in the order of their dependencies: each uses only those above it. `tests/layering.rs` holds the arrows.
+//! Modules are in the order of their dependencies: each uses only those above it. `tests/layering.rs` holds the arrows.
 //!
 //! * Layer 0, words: values checked where they come in. No clock, disk, network or async.
 //! * Layer 1, the pure core: `inject` turns a pod and its defaults into a patch or a denial.

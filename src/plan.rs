@@ -47,7 +47,7 @@ pub struct Plan {
     pub deadline: Span,
     /// Each object once.
     pub fetch: Vec<Fetch>,
-    /// Secrets whose names the vaults tell.
+    /// Secrets whose names come from the vaults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub select: Vec<Select>,
     /// Templates that a ConfigMap holds.

@@ -77,7 +77,7 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Raw<'a, T> {
     }
 }
 
-/// A pod as it stands in an admission request.
+/// A pod as it is in an admission request.
 #[derive(Debug, serde::Deserialize)]
 pub struct PodView<'a> {
     /// Names, annotations, owners.
@@ -301,7 +301,7 @@ impl<'de> Deserialize<'de> for AnyQuantity {
 }
 
 impl PodView<'_> {
-    /// Our annotations as they stand: key without prefix, value.
+    /// Our annotations as they are: key without prefix, value.
     pub fn our_annotations(&self) -> impl Iterator<Item = (&str, &str)> {
         self.metadata.annotations.iter().flat_map(|annotations| &annotations.ours).map(|(key, value)| (key.as_str(), value.as_str()))
     }
@@ -319,7 +319,7 @@ impl PodView<'_> {
         owners.filter(|owner| owner.controller == Some(true)).map(|owner| (owner.kind.as_str(), owner.name.as_str())).next()
     }
 
-    /// Init containers as they stand.
+    /// Init containers as they are.
     pub fn init_containers(&self) -> impl Iterator<Item = &Container<'_>> {
         self.spec.init_containers.iter().flatten().map(|container| &container.view)
     }

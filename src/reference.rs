@@ -19,7 +19,7 @@ use crate::property::PropertyPath;
 pub use group::{GroupFormat, Member};
 use long::containers_of;
 
-/// Which annotation a reference stands in; it decides which fields are legal.
+/// Which annotation a reference is in; it decides which fields are legal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grammar {
     /// `secrets`: a file each.

@@ -33,7 +33,7 @@ pub struct TemplateReference {
     pub line: usize,
     /// The function that was called, and what follows the call.
     part: Part,
-    /// Where call and part stand, in bytes.
+    /// Where call and part are, in bytes.
     span: (usize, usize),
 }
 
@@ -136,7 +136,7 @@ fn with_variables(text: &str, references: &[TemplateReference]) -> String {
     replaced(text, variables)
 }
 
-/// The engine multiplies constants while it parses, and `'x' * 99999999` would take 100 MB of whoever looks at the template.
+/// The engine multiplies constants while it parses, and `'x' * 99999999` would take 100 MB of the program that looks at the template.
 fn unfolded(text: &str, tokens: &[(Token<'_>, Span)]) -> String {
     let is_product = |pair: &&[(Token<'_>, Span)]| matches!(pair[1].0, Token::Mul) && !matches!(pair[0].0, Token::ParenOpen | Token::Comma);
     let products = tokens.windows(2).filter(is_product).map(|pair| pair[1].1);

@@ -38,7 +38,7 @@ const MAX_PROBLEMS: usize = 100;
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Adds what is wrong with `node`, which stands at `path`.
+    /// Adds what is wrong with `node`, which is at `path`.
     pub fn add(&mut self, node: &Node, path: &str, message: impl Into<String>) {
         if self.0.len() < MAX_PROBLEMS {
             self.0.push(Problem { line: node.line, column: node.column, path: path.to_owned(), message: message.into() });

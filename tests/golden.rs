@@ -1,4 +1,4 @@
-//! Golden files of the core: each folder of `tests/golden/` is a pod as it stands in an admission request, and `expected.yaml` what becomes of it.
+//! Golden files of the core: each folder of `tests/golden/` is a pod as it is in an admission request, and `expected.yaml` what becomes of it.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test golden` writes the expected files; read every change before you commit it.
 //! `nodes.yaml` lists what nodes report; without it there is no node.

@@ -221,7 +221,7 @@ fn a_value_that_is_no_text_is_named_with_its_line_and_the_fix() {
     assert_eq!(lines, expected);
 }
 
-/// Helm and kustomize leave the namespace to whoever applies.
+/// Helm and kustomize leave the namespace to the person who applies.
 #[test]
 fn documents_without_a_namespace_are_in_the_one_that_is_given() {
     let account = ACCOUNT.replace("namespace: shop, ", "");

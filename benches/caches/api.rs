@@ -31,7 +31,7 @@ struct Api {
     generation: watch::Sender<usize>,
 }
 
-/// A server in a process of its own, which ends with this value.
+/// A server in a separate process, which ends with this value.
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,

@@ -43,7 +43,7 @@ impl Programs {
     }
 }
 
-/// What `cargo run` tells the demo of its package: build scripts that see it in our cargo would believe that it changed, and build all anew.
+/// What `cargo run` tells the demo of its package: build scripts that see it in our cargo would believe that it changed, and build everything again.
 fn is_of_cargo_run(variable: &str) -> bool {
     variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
 }

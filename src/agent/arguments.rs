@@ -55,7 +55,7 @@ impl Command {
         let program = |before: usize| arguments[before..].to_vec();
         match words.as_slice() {
             [] => Err(UsageError::NoCommand),
-            // What stands behind -- is the program's, --help too.
+            // What comes after -- is the program's, --help too.
             ["exec", "--", _, ..] => Ok(Command::Exec { supervise: false, program: program(2) }),
             ["exec", "--supervise", "--", _, ..] => Ok(Command::Exec { supervise: true, program: program(3) }),
             [.., "--help" | "-h"] => Ok(Command::Help),
@@ -70,7 +70,7 @@ impl Command {
     }
 }
 
-/// What stands behind a command that works on a plan.
+/// What comes after a command that works on a plan.
 fn root(words: &[&str]) -> Result<Option<PathBuf>, UsageError> {
     match words {
         [] => Ok(None),

@@ -37,7 +37,7 @@ pub(super) fn digest(plan: &str) -> String {
     ring::digest::digest(&ring::digest::SHA256, plan.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Says in `staged` what its files were made of, for whoever may read them all.
+/// Says in `staged` what its files were made of, for readers of all of them.
 pub(super) fn write(staged: &Staged, directory: &Directory, plan: &str, files: &Contents) -> Result<(), WriteError> {
     let marker = Marker { plan: plan.to_owned(), files: files.clone() };
     // Maps of strings are always JSON.
@@ -54,7 +54,7 @@ pub(super) fn is_whole(directory: &Directory) -> bool {
     whole(directory).is_some()
 }
 
-/// What the files of a directory were made of and since when they stand, if they are all there and of this very plan.
+/// What the files of a directory were made of and since when they are in place, if they are all there and of this very plan.
 pub(super) fn read(directory: &Directory, plan: &str) -> Option<(Contents, SystemTime)> {
     let (marker, since) = whole(directory)?;
     (marker.plan == plan).then_some((marker.files, since))

@@ -1,4 +1,4 @@
-//! The agent in a workload's pod: reads the plan, fetches, writes, and ends or keeps the files up to date; or stands before a container's program.
+//! The agent in a workload's pod: reads the plan, fetches, writes, and ends or keeps the files up to date; or starts before a container's program.
 
 mod arguments;
 mod clock;
@@ -219,7 +219,7 @@ async fn complete<'p, N: Network>(plan: &'p Plan, client: &Client<'_, N>, retry:
     match fetch::select(client, &plan.select, retry).await {
         Ok(selected) => found.selected = selected,
         Err(mut problems) => {
-            // The vault answers: whoever mends the selection should know at once what else there is to mend.
+            // The vault answers: a person who repairs the selection should know at once what else to repair.
             if problems.iter().all(|problem| matches!(problem.failure.class, Class::Rbac | Class::NotFound | Class::Format)) {
                 problems.extend(fetch::fetch(client, &plan.fetch, retry).await.err().unwrap_or_default());
             }

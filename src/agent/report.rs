@@ -82,12 +82,12 @@ fn sign_in_step(identity: &Identity) -> &'static str {
     }
 }
 
-/// One line per object, each told once.
+/// One line per object, each reported once.
 pub(super) fn lines(problems: &[Problem], identity: &Identity) -> Vec<String> {
     let mut lines = Vec::new();
     for Problem { object, failure } in problems {
         let step = failure.next_step.unwrap_or_else(|| next_step(failure.class, identity));
-        // What the server says often ends in a full stop of its own.
+        // What the server says often ends in its own full stop.
         let line = format!("{} {object}: {}; {step}", failure.class, failure.to_string().trim_end_matches('.'));
         if !lines.contains(&line) {
             lines.push(line);

@@ -112,13 +112,13 @@ impl Document {
         &self.value
     }
 
-    /// 1-based line where the document, with what stands before it, begins.
+    /// 1-based line where the document, with what comes before it, begins.
     #[must_use]
     pub(super) fn line(&self) -> usize {
         self.line
     }
 
-    /// Where a value stands, as the 1-based line of its key, and how a scalar is spelled there. `None` where anchors or tags make that unclear.
+    /// Where a value is, as the 1-based line of its key, and how a scalar is spelled there. `None` where anchors or tags make that unclear.
     #[must_use]
     pub(super) fn written(&self, pointer: &str) -> Option<(usize, Option<String>)> {
         let root = Node::parse(self.source.trim_start_matches(BOM)).ok()?;
@@ -174,7 +174,7 @@ impl Document {
         }
     }
 
-    /// What stands before and after the content and outlives a change of it.
+    /// What comes before and after the content and outlives a change of it.
     fn surroundings(&self) -> (String, &str) {
         match self.format {
             Format::Json => {

@@ -152,7 +152,7 @@ impl Parts {
         let health_address = self.health.local_addr()?;
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
 
-        // These end with the process, after the last answer: a stopping webhook still tells that it is alive and unready.
+        // These end with the process, after the last answer: a stopping webhook still reports that it is alive and unready.
         tokio::spawn(stop::raise_at_signals(stop.clone(), terminate, interrupt));
         serve_health(self.health.into_std()?, health_router(health))?;
         if let Some(cluster) = &self.watching {

@@ -19,7 +19,7 @@ use crate::webhook::Metrics;
 /// The pause after a failure; it doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Between two repairs by one replica: whoever else sets `caBundle` all the time is not fought faster than that.
+/// Between two repairs by one replica: a program that keeps setting `caBundle` is not fought faster than that.
 const BETWEEN_REPAIRS: Duration = Duration::from_secs(1);
 
 /// A Secret of ours that holds a leaf to serve.
@@ -34,7 +34,7 @@ pub struct SelfManagedCertificates {
 }
 
 impl SelfManagedCertificates {
-    /// Finds or makes the Secret, trying for as long as that takes. `awaited` hears why it takes long; `clock` tells the seconds since 1970.
+    /// Finds or makes the Secret, trying for as long as that takes. `awaited` hears why it takes long; `clock` gives the seconds since 1970.
     pub async fn start(
         client: &Client,
         server: &ServerConfig,

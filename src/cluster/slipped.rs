@@ -1,5 +1,5 @@
 //! Pods that slipped through: they ask for injection, and were created while nothing injected them (before the webhook was registered, or their
-//! namespace labelled, or while it was away under `failurePolicy: Ignore`). The holder of a Lease looks for them and tells their authors.
+//! namespace labelled, or while it was away under `failurePolicy: Ignore`). The holder of a Lease looks for them and reports them to their authors.
 
 mod event;
 mod memory;
@@ -204,7 +204,7 @@ impl Term<'_> {
 
     // === examining ===
 
-    /// Examines whoever waits, one after the other, until there is room for those who were turned away.
+    /// Examines the pods that wait, one after the other, until there is room for those who were turned away.
     async fn examine_all(&self) {
         loop {
             let next = self.memory().next();
@@ -232,7 +232,7 @@ impl Term<'_> {
         PAUSE
     }
 
-    /// Whether the pod is there and slipped through; if so, it is told.
+    /// Whether the pod is there and slipped through; if so, it is reported.
     async fn question(&self, suspect: &Suspect) -> Result<bool, kube::Error> {
         let pods: Api<Pod> = Api::namespaced(self.search.client.clone(), &suspect.namespace);
         let pod = match pods.get_opt(&suspect.name).await {

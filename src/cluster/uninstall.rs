@@ -190,7 +190,7 @@ enum Fate {
     Kept(Kept),
 }
 
-/// Everything but the registration and the namespace. Rights go before what replicas could make anew with them while they drain.
+/// Everything but the registration and the namespace. Rights go before what replicas could make again with them while they drain.
 fn rest(client: &Client, namespace: &str) -> Vec<Part> {
     let inside = Some(namespace);
     vec![
@@ -229,7 +229,7 @@ struct Part {
     name: String,
     /// As `KIND/NAME`.
     object: String,
-    /// Whether a running replica makes it, under a name of its own and without labels, at any time.
+    /// Whether a running replica makes it, under another name and without labels, at any time.
     of_replicas: bool,
     presence: Presence,
 }

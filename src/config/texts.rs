@@ -1,4 +1,4 @@
-//! Texts that stand in the file and in annotations alike, each parsed by its own rule.
+//! Texts that occur in the file and in annotations, each parsed by its own rule.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -204,7 +204,7 @@ impl FromStr for PullPolicy {
     }
 }
 
-/// What stands before an image's name in a mirror, without the slash between them.
+/// What comes before an image's name in a mirror, without the slash between them.
 pub(super) struct ImagePrefix(pub(super) String);
 
 impl FromStr for ImagePrefix {
@@ -255,7 +255,7 @@ impl FromStr for HttpsOrigin {
     }
 }
 
-/// `http://host[:port]` of a proxy. Its password would stand in every pod, for everyone who may read pods.
+/// `http://host[:port]` of a proxy. Its password would be in every pod, for everyone who may read pods.
 pub(super) struct ProxyOrigin(pub(super) String);
 
 impl FromStr for ProxyOrigin {

@@ -18,7 +18,7 @@ use crate::vault::{Class, Client, Failure, Network, Retry, Stored};
 use gate::Gate;
 pub use selection::select;
 
-/// What a panic is to whoever reads the log.
+/// What a panic is to a reader of the log.
 const UNREADABLE: &str = "the certificate cannot be read";
 
 /// The versions of fetched objects by the plan's ids; empty where an answer does not say.

@@ -112,7 +112,7 @@ impl Remark {
     }
 }
 
-/// What stands in a value, before anything is sorted.
+/// What is in a value, before anything is sorted.
 #[derive(Default)]
 struct Parts {
     keys: Vec<PrivateKey>,

@@ -20,7 +20,7 @@ pub(super) const fn implicit(number: u8) -> u8 {
     0x80 | number
 }
 
-/// Something else stands where DER of a certain shape was expected. `at` counts bytes from 0.
+/// Something else is in the place of DER of a certain shape. `at` counts bytes from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged {
     pub(super) at: usize,
@@ -36,7 +36,7 @@ pub(super) struct Element<'d> {
     at: usize,
 }
 
-/// Elements that stand one after the other.
+/// Elements, one after the other.
 #[derive(Clone)]
 pub(super) struct Reader<'d> {
     rest: &'d [u8],

@@ -20,7 +20,7 @@ pub(super) fn select(stored: &SecretValue, path: &PropertyPath) -> Result<Secret
         Err(error) => error,
     };
     let mut root = Node::parse(text).map_err(|error| {
-        // Of what was meant to be JSON, a YAML reader says only where the first bracket stands.
+        // Of what was meant to be JSON, a YAML reader says only where the first bracket is.
         let is_meant_as_json = text.trim_start().starts_with(['{', '[']);
         let (line, column) = if is_meant_as_json { (not_json.line(), not_json.column()) } else { (error.line, error.column) };
         FormatError::Unstructured { path: path.clone(), line, column }

@@ -48,7 +48,7 @@ impl Rendering {
     /// # Errors
     /// What only the values show: something undefined, of the wrong kind, or too long.
     pub fn run(&self) -> Result<SecretValue, FormatError> {
-        // A thread of its own, because the stack of this one is not known.
+        // A separate thread, because the stack of this one is not known.
         let failed = || FormatError::Unrendered(GAVE_UP.into());
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || render(self));

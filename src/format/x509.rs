@@ -1,4 +1,4 @@
-//! What chains are made of: a certificate's names, key and key identifiers. Signatures are not verified; whoever uses the chain does that.
+//! What chains are made of: a certificate's names, key and key identifiers. Signatures are not verified; the user of the chain does that.
 
 use super::der::{BIT_STRING, Damaged, Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, context, implicit};
 use super::public_key::PublicKey;
@@ -21,7 +21,7 @@ pub(super) struct X509 {
 }
 
 impl X509 {
-    /// Reads a certificate; what stands behind it is ignored.
+    /// Reads a certificate; what comes after it is ignored.
     pub(super) fn read(der: &[u8]) -> Result<X509, Damaged> {
         let outer = Reader::new(der).expect(SEQUENCE)?;
         let mut fields = outer.reader().nested(SEQUENCE)?;

@@ -22,7 +22,7 @@ pub(super) struct Consumer<'p> {
 }
 
 impl Consumer<'_> {
-    /// Whether it runs beside the others, and so can be told of new values: an init container has ended by then.
+    /// Whether it runs beside the others, and so can learn of new values: an init container has ended by then.
     pub(super) fn runs_on(&self) -> bool {
         matches!(self.place, Place::Main(_)) || self.is_sidecar()
     }
@@ -32,7 +32,7 @@ impl Consumer<'_> {
     }
 }
 
-/// Where a container stands in the pod.
+/// Where a container is in the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     /// Position in `spec.containers`.

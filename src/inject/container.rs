@@ -14,7 +14,7 @@ use crate::config::{Amounts, Config, ProxyConfig, Resources};
 use crate::plan::{PLAN_VARIABLE, RESTART_EXIT_CODE};
 use crate::pod::PodView;
 
-/// The containers that stand before all others: one that fetches and ends, or the sidecar, which gates the next ones by its startup probe.
+/// The containers that come before all others: one that fetches and ends, or the sidecar, which gates the next ones by its startup probe.
 /// Where a pod is to end, a failing sidecar would leave it waiting for ever: there both, and the sidecar takes over what the first has fetched.
 pub(super) fn roles(pod: &PodView<'_>, settings: &Settings) -> &'static [Role] {
     match (settings.refresh, ends(pod)) {
@@ -150,7 +150,7 @@ fn mounts(frame: &Frame<'_>) -> Vec<Value> {
     views.chain(program).chain(pod).chain(credential).chain(templates).collect()
 }
 
-/// One memory volume for each view, what wrapped containers start, what the sidecar is told, what the agent signs in with, and what it renders.
+/// One memory volume for each view, what wrapped containers start, what the sidecar learns, what the agent signs in with, and what it renders.
 pub(super) fn volumes(frame: &Frame<'_>) -> Vec<Value> {
     let memory = |name: &str, mebibytes: u64| json!({ "name": name, "emptyDir": { "medium": "Memory", "sizeLimit": format!("{mebibytes}Mi") } });
     let views = frame.views.views.iter().map(|view| memory(&view.volume(), volume_mebibytes(view.file_count)));

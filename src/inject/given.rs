@@ -49,7 +49,7 @@ pub(super) struct FileVariable {
     pub(super) optional: bool,
 }
 
-/// What stands before a container's command.
+/// What comes before a container's command.
 pub(super) struct Wrapper {
     /// What it is to do.
     plan: ExecPlan,

@@ -116,7 +116,7 @@ fn of_the_node(named: Option<ManagedIdentityId>, sources: &Sources<'_>, config: 
     Some(selector)
 }
 
-/// The label may stand on the pod already: whoever comes from AAD pod identity has it there.
+/// The pod may have the label already, if its author comes from AAD pod identity.
 fn pod_identity(binding: Option<BindingName>, pod: &PodView<'_>, sources: &Sources<'_>, config: &Config, findings: &mut Findings) -> Option<SignIn> {
     let client_id = sources.of_pod::<Guid>(Key::ClientId, findings);
     sources.of_pod::<Guid>(Key::TenantId, findings);

@@ -1,4 +1,4 @@
-//! An entry of ours as it stands in a pod, brought to what it should be. It is ours alone: all that stays of what others wrote is what the API
+//! An entry of ours as it is in a pod, brought to what it should be. It is ours alone: all that stays of what others wrote is what the API
 //! server and its admission plugins write into every pod, and would write, or insist on, again.
 
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! Where a container mounts volumes of its own, beside the places where ours are to appear.
+//! Where a container mounts its own volumes, beside the places where ours are to appear.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -14,9 +14,9 @@ use crate::pod::{Container, EnvVar, Lazy, PodView, Raw, VolumeMount};
 /// Everything of ours in a pod as it came in.
 #[derive(Debug, Default)]
 pub(super) struct Ours {
-    /// Positions in `spec.initContainers`, and the containers as they stand.
+    /// Positions in `spec.initContainers`, and the containers as they are.
     pub(super) agents: Vec<(usize, Value)>,
-    /// Position in `spec.volumes`, and the volume as it stands.
+    /// Position in `spec.volumes`, and the volume as it is.
     pub(super) volumes: Vec<(usize, Value)>,
     /// Mounts in containers that are not ours.
     pub(super) mounts: Vec<OurMount>,
@@ -136,7 +136,7 @@ fn is_volume_shape(name: &str, volume: &Value) -> bool {
         }
 }
 
-/// What the agent signs in with, what it renders, and what it is told of the pod, is mounted in no container but ours.
+/// What the agent signs in with, what it renders, and what it learns of the pod, is mounted in no container but ours.
 fn is_mount_shape(mount: &VolumeMount<'_>) -> bool {
     let name = mount.name.as_str();
     (is_view(name) || name == PROGRAM_VOLUME) && mount.read_only == Some(true) && mount.sub_path.is_none() && mount.sub_path_expr.is_none()

@@ -40,7 +40,7 @@ pub(super) struct Planned {
 
 /// Where the agent leaves its program for containers that are wrapped.
 pub(super) const PROGRAM: &str = "/keyvault/program";
-/// Where the sidecar sees what the kubelet tells it of the pod.
+/// Where the sidecar sees what the kubelet reports of the pod.
 pub(super) const POD: &str = "/keyvault/pod";
 /// The annotation that asks for a refresh, as a file there.
 pub(super) const REFRESH_NOW: &str = "refresh-now";
@@ -147,7 +147,7 @@ fn fetches(settings: &Settings, views: &Views<'_>, plan: &mut Plan) -> Vec<Vec<S
     ids
 }
 
-/// What tells objects apart. Key Vault compares names without regard to case.
+/// What distinguishes objects. Key Vault compares names without regard to case.
 type Identified = (ObjectKind, VaultUrl, String, Option<String>);
 
 /// The id under which an object is fetched; `known` has its position in the plan.
@@ -283,7 +283,7 @@ fn objects(plan: &Plan) -> String {
     plan.fetch.iter().map(address).chain(plan.select.iter().map(pattern)).collect::<Vec<_>>().join(" ")
 }
 
-/// The first eight hexadecimal digits of SHA-256: enough to tell plans apart.
+/// The first eight hexadecimal digits of SHA-256: enough to distinguish plans.
 fn digest(json: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, json.as_bytes());
     digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect()

@@ -12,7 +12,7 @@ pub(super) const PRINCIPAL_VOLUME: &str = "keyvault-principal";
 pub(super) const TEMPLATES_VOLUME: &str = "keyvault-templates";
 /// The volume with the agent's program, for containers that are wrapped.
 pub(super) const PROGRAM_VOLUME: &str = "keyvault-program";
-/// The volume with what the kubelet tells the sidecar of the pod.
+/// The volume with what the kubelet reports of the pod to the sidecar.
 pub(super) const POD_VOLUME: &str = "keyvault-pod";
 /// What the volumes of files are called, alone or with `-2`, `-3` …
 const FILES: &str = "keyvault-files";

@@ -25,7 +25,7 @@ pub(super) struct Settings {
     pub(super) mount_path: AbsolutePath,
     pub(super) containers: Option<Vec<ContainerName>>,
     pub(super) file_mode: Option<FileMode>,
-    /// Where that mode stands, in words.
+    /// Where that mode is, in words.
     pub(super) file_mode_place: String,
     pub(super) deadline: Span,
     pub(super) resources: AgentResources,
@@ -33,7 +33,7 @@ pub(super) struct Settings {
     pub(super) env_delivery: EnvDelivery,
     /// `None` where files are fetched once.
     pub(super) refresh: Option<Span>,
-    /// What containers are told of new values; without refresh there are none.
+    /// What containers learn of new values; without refresh there are none.
     pub(super) on_change: Option<OnChange>,
     pub(super) spread: Span,
     pub(super) metrics_port: Option<u16>,
@@ -53,7 +53,7 @@ pub(super) struct AgentResources {
 /// A reference, template or ConfigMap of templates with its vaults' addresses settled.
 #[derive(Debug)]
 pub(super) struct FileReference {
-    /// The annotation it stands in.
+    /// The annotation it is in.
     pub(super) key: Key,
     /// Where in the annotation, in words.
     pub(super) label: String,
@@ -105,7 +105,7 @@ pub(super) enum Content {
     Secret(Option<PropertyPath>, Encoding),
     Certificate(CertificatePart),
     Key(KeyFormat),
-    /// The text, and what stands between its quotes for each of the objects.
+    /// The text, and what is between its quotes for each of the objects.
     Template(String, Vec<String>),
 }
 
@@ -115,7 +115,7 @@ impl FileReference {
         self.files().first().filter(|_| self.key == Key::Env).map(|(name, _)| name.as_str())
     }
 
-    /// Where it stands, in words.
+    /// Where it is, in words.
     pub(super) fn place(&self) -> String {
         format!("annotation {}: {}", self.key.annotation(), self.label)
     }

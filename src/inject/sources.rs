@@ -1,4 +1,4 @@
-//! Where a setting may stand: on the pod, on its Namespace, in the configuration. The first that speaks holds.
+//! Where a setting may be: on the pod, on its Namespace, in the configuration. The first that speaks holds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ impl<'a> Sources<'a> {
         self.namespace_name
     }
 
-    /// A setting of the pod, else of its Namespace. A value that does not parse is a problem that names where it stands.
+    /// A setting of the pod, else of its Namespace. A value that does not parse is a problem that names where it is.
     pub(super) fn get<T: FromStr<Err: fmt::Display>>(&self, key: Key, findings: &mut Findings) -> Option<T> {
         if self.pod.get(key).is_some() { self.of_pod(key, findings) } else { self.of_namespace(key, findings) }
     }

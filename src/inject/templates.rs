@@ -30,7 +30,7 @@ pub(super) struct TemplateObject {
 }
 
 impl TemplateFile {
-    /// Where it stands, in words.
+    /// Where it is, in words.
     pub(super) fn place(&self) -> String {
         format!("{}: {}", place(), self.file)
     }

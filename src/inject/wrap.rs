@@ -1,4 +1,4 @@
-//! The command of a container that `keyvault-agent exec` stands before.
+//! The command of a container behind `keyvault-agent exec`.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The contract between the webhook and `keyvault-agent exec`, which stands before a container's program. Holds no secret.
+//! The contract between the webhook and `keyvault-agent exec`, which starts before a container's program. Holds no secret.
 
 use std::fmt;
 use std::str::FromStr;

@@ -44,7 +44,7 @@ impl TryFrom<FetchJson> for Fetch {
     }
 }
 
-/// Each kind of expression has a field that names what it is over, and fields of its own.
+/// Each kind of expression has a field that names what it is over, and its own fields.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ValueJson {

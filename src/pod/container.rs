@@ -104,7 +104,7 @@ struct Lifecycle<'a> {
 /// A program that a container runs: its own, or that of a probe or hook.
 #[derive(Clone, Debug)]
 pub struct Exec<'a> {
-    /// Where its command stands below the container.
+    /// Where its command is below the container.
     pub path: &'static [&'static str],
     /// Whether the kubelet replaces `$(NAME)` in it.
     pub is_expanded: bool,

@@ -1,7 +1,7 @@
 //! One connection: HTTP/1.1 until the peer leaves, takes too long, or the server stops.
 //!
 //! The time limits are ours because hyper's header timer runs while a kept-alive connection is idle. The API server keeps idle connections for
-//! 90 seconds and never repeats a POST: closing one early loses a pod. So idle time and the time for a request's head are told apart, by its first byte.
+//! 90 seconds and never repeats a POST: closing one early loses a pod. So idle time and the time for a request's head are distinguished, by its first byte.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -30,7 +30,7 @@ pub(super) enum Course {
     Serving,
     /// Each answer closes its connection.
     Closing,
-    /// The port is closed, and idle connections are left to their peers: whoever closes one may lose what the other has just sent on it.
+    /// The port is closed, and idle connections are left to their peers: the side that closes one may lose what the other has just sent on it.
     Leaving,
     /// Nobody sends requests any more: what is idle is closed.
     Left,
@@ -104,7 +104,7 @@ async fn reached(least: Course, mut course: watch::Receiver<Course>) {
     let _ = course.wait_for(|course| *course >= least).await;
 }
 
-/// A stream that tells the clock when bytes come in.
+/// A stream that notifies the clock when bytes come in.
 struct Timed<IO> {
     io: IO,
     clock: Arc<Clock>,

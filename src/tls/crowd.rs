@@ -1,6 +1,6 @@
 //! The open connections, and which of them gives way to the next.
 //!
-//! Nobody is kept waiting at the door: whoever opens connections and says nothing would lock everybody else out.
+//! Nobody is kept waiting at the door: a client that opens connections and says nothing would lock everybody else out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

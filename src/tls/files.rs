@@ -65,7 +65,7 @@ impl CertificateFiles {
     }
 
     /// Offers the files to `gate` at once, every `period` and whenever `trust` changes, and reports each time, for ever. Files that cannot be served
-    /// leave the last good pair where it is. `clock` tells the seconds since 1970.
+    /// leave the last good pair where it is. `clock` gives the seconds since 1970.
     pub async fn follow(
         self,
         gate: Gate,

@@ -15,7 +15,7 @@ thread_local! {
     static ROOM: RefCell<[u8; GULP]> = const { RefCell::new([0; GULP]) };
 }
 
-/// Reads ahead, and writes as it is told.
+/// Reads ahead, and passes writes on.
 pub(super) struct Gulps<IO> {
     io: IO,
     /// What has arrived and was not asked for yet, from `taken` on.

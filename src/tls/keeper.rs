@@ -1,4 +1,4 @@
-//! Keeps the Secret and every `caBundle` as they should be, whoever else does the same at the same time.
+//! Keeps the Secret and every `caBundle` as they should be, even if others do the same at the same time.
 
 use std::fmt;
 use std::future::Future;

@@ -211,7 +211,7 @@ impl Bound {
     }
 }
 
-/// Closes the port, and hands out the connections that wait there: the kernel has told their peers that they stand, and would reset them.
+/// Closes the port, and hands out the connections that wait there: the kernel has told their peers that they are open, and would reset them.
 fn backlog(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let mut waiting = Vec::new();
     let emptied = listener.into_std().and_then(|listener| {

@@ -26,7 +26,7 @@ pub struct State {
     pub next: Option<Issued>,
     /// CAs that sign no more, and whose leaves may still be served.
     pub retired: Vec<Retired>,
-    /// What is served. It need not be usable: whoever reads it checks it.
+    /// What is served. It need not be usable: its reader checks it.
     pub leaf: Issued,
 }
 

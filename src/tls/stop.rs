@@ -1,4 +1,4 @@
-//! How a process is told to end.
+//! How a process is asked to end.
 
 use tokio::sync::watch;
 

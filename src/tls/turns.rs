@@ -15,7 +15,7 @@ const POLLED: u8 = 1;
 /// Woken since it was last polled.
 const WOKEN: u8 = 2;
 
-/// What stands between one future and its task.
+/// What is between one future and its task.
 #[derive(Default)]
 pub(super) struct Turns {
     state: AtomicU8,

@@ -95,7 +95,7 @@ impl Endpoint {
     }
 
     /// Entra learns of new federated credentials late, and now and then forgets one for a moment; the metadata address learns of new
-    /// identities late. AAD pod identity binds an identity only once the pod is there; until its daemon stands before the node's own
+    /// identities late. AAD pod identity binds an identity only once the pod is there; until its daemon intercepts the node's own
     /// metadata service, that one answers that it knows no such identity.
     fn outlook(self, status: u16, body: &TokenError) -> Outlook {
         let transient = match self {

@@ -25,7 +25,7 @@ const API_VERSION: &str = "7.4";
 const PAGE: usize = 25;
 
 /// Entra gets this part of the deadline for refusals that may pass: a credential that was made a moment ago is known by then, and one that
-/// does not match is told in time.
+/// does not match is reported in time.
 const SHARE_OF_REFUSALS: u32 = 2;
 
 /// A client for one run of the agent: one identity, one deadline, one token.

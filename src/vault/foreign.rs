@@ -10,7 +10,7 @@ const LONGEST: usize = 400;
 const MOST_READ: usize = 16 << 10;
 /// So many bytes of a secret are no chance.
 const WINDOW: usize = 12;
-/// What stands in place of a secret.
+/// What replaces a secret.
 const REDACTED: &str = "[redacted]";
 
 /// Who asked and what of that no message may repeat, whatever a server answers.

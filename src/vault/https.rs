@@ -37,7 +37,7 @@ pub enum TlsError {
     /// Certificates.
     #[error("the plan's {field} is not a list of PEM certificates: {reason}")]
     Ca {
-        /// Where they stand.
+        /// Where they are.
         field: &'static str,
         /// What is wrong with them.
         reason: String,

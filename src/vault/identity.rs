@@ -31,7 +31,7 @@ pub(super) struct SignIn {
     pub(super) secrets: Vec<SecretValue>,
 }
 
-/// Reads what the identity needs from disk, anew for every exchange, because the kubelet replaces projected tokens and Secrets.
+/// Reads what the identity needs from disk, again for every exchange, because the kubelet replaces projected tokens and Secrets.
 pub(super) fn sign_in(cloud: &PlanCloud, identity: &Identity, now: SystemTime) -> Result<SignIn, Failure> {
     match identity {
         Identity::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy } => {

@@ -34,7 +34,7 @@ impl Stored {
     }
 }
 
-/// The last segment of `https://HOST/COLLECTION/NAME/VERSION`, or nothing where that is not what stands there.
+/// The last segment of `https://HOST/COLLECTION/NAME/VERSION`, or nothing if something else is there.
 fn version_in(address: &str) -> &str {
     let version = address.split('/').nth(5).unwrap_or_default();
     if version.len() <= 64 && version.bytes().all(|byte| byte.is_ascii_alphanumeric()) { version } else { "" }
@@ -46,7 +46,7 @@ fn version_in(address: &str) -> &str {
 pub struct Secret {
     /// To the byte.
     pub value: SecretValue,
-    /// What whoever stored it says that it is.
+    /// What it is according to its author.
     pub content_type: Option<String>,
     /// Whether Key Vault keeps it for a certificate.
     pub of_certificate: bool,
@@ -100,7 +100,7 @@ pub struct SecretPage {
 /// A secret without its value.
 #[derive(Debug)]
 pub struct SecretItem {
-    /// As whoever made it has written it.
+    /// As its author has written it.
     pub name: ObjectName,
     /// Whether its latest version may be read.
     pub enabled: bool,

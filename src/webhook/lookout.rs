@@ -20,7 +20,7 @@ const QUIET: usize = 20;
 /// What its thread needs.
 const STACK: usize = 64 << 10;
 
-/// A thread of its own, which ends with this value.
+/// A separate thread, which ends with this value.
 pub(super) struct Lookout {
     reviews: Arc<Reviews>,
     call: SyncSender<()>,

@@ -31,7 +31,7 @@ pub(super) struct Report {
 
 /// No name that Kubernetes allows is longer.
 const NAME: usize = 253;
-/// How many problems of a denial are logged. The author is told them all, the operator what kind they are of.
+/// How many problems of a denial are logged. The author gets them all, the operator what kind they are of.
 const PROBLEMS: usize = 10;
 
 impl Report {
@@ -118,7 +118,7 @@ fn name(pod: &PodView<'_>) -> String {
 /// Which problems of Namespaces were logged: a bad annotation is one line, not one with every pod.
 #[derive(Default)]
 pub(super) struct Told {
-    /// Hashes with a key of this process: the texts can be long, and whoever edits a Namespace makes new ones.
+    /// Hashes with a key of this process: the texts can be long, and an edit of a Namespace makes new ones.
     seen: Mutex<HashSet<u64>>,
     hasher: RandomState,
 }

@@ -34,7 +34,7 @@ pub struct Reviewer {
     lookout: OnceLock<Option<Lookout>>,
 }
 
-/// How long a review may take, with all that it waits for: short of the 5 seconds that the API server waits, so that it is told why.
+/// How long a review may take, with all that it waits for: short of the 5 seconds that the API server waits, so that it learns why.
 const LIMIT: Duration = Duration::from_secs(4);
 /// How many reviews are read and decided at one time. More work than that is for more replicas.
 pub(super) const WORKERS: usize = 2;
@@ -73,7 +73,7 @@ impl Reviewer {
         Reviewer::deciding(Box::new(decide), defaults, metrics)
     }
 
-    /// A reviewer that decides as it is told.
+    /// A reviewer with the given decision.
     #[must_use]
     pub fn deciding(decide: Box<Decide>, defaults: Arc<dyn Defaults>, metrics: Arc<Metrics>) -> Reviewer {
         Reviewer { decide, defaults, metrics, told: Told::default(), workers: Arc::new(Semaphore::new(WORKERS)), lookout: OnceLock::new() }

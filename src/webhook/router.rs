@@ -115,7 +115,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// An answer that is not a review. The API server shows the text to whoever creates the pod.
+/// An answer that is not a review. The API server shows the text to the pod's creator.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("only POST /mutate is answered here")]

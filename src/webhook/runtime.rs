@@ -32,7 +32,7 @@ pub fn runtime() -> io::Result<Runtime> {
     Ok(runtime)
 }
 
-/// Serves the plain port on a thread of its own, until the process ends: the kubelet is answered whatever the others do.
+/// Serves the plain port on a separate thread, until the process ends: the kubelet is answered whatever the others do.
 ///
 /// # Errors
 /// The system's, where it gives no thread.

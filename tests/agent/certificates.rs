@@ -62,7 +62,7 @@ fn what_is_imported_comes_out_as_it_went_in_whatever_the_vault_makes_of_it() {
         for (form, value) in
             [("pfx", fixture(&format!("{vector}.b64"))), ("pem", pem.clone()), ("pem64", BASE64_STANDARD.encode(&pem)), ("backwards", backwards)]
         {
-            // The emulator writes the PFX anew: its writer and the agent's reader have nothing in common.
+            // The emulator writes the PFX again: its writer and the agent's reader have nothing in common.
             for kept in ["x-pkcs12", "x-pem-file"] {
                 let name = format!("{vector}-{form}-{kept}");
                 let policy = json!({"secret_props": {"contentType": format!("application/{kept}")}});

@@ -156,7 +156,7 @@ fn runs_that_are_killed_while_they_write_leave_room_for_the_next() {
     let listing = || std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>();
     let plan = world.plan_for(&["db-password", "large"]);
     for _ in 0..4 {
-        // The kernel kills whoever writes more than 512 bytes to a file.
+        // The kernel kills a process that writes more than 512 bytes to a file.
         let run = world.run_with(&plan, "ulimit -c 0; ulimit -f 1; exec \"$0\" \"$@\"", &[]);
         assert_eq!((run.code, run.termination.as_str()), (-1, ""), "{}", run.log);
         let left = listing();

@@ -118,7 +118,7 @@ async fn the_api_server_takes_variables_from_files_and_the_rule_that_restarts_al
     let program = made["spec"]["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "keyvault-program").unwrap();
     assert_eq!(program["image"]["reference"], "registry.example/keyvault-injector:0.1.0", "{program}");
 
-    // As stored, and reviewed again by whoever sees the nodes otherwise: nothing changes.
+    // As stored, and reviewed again by a replica that sees other nodes: nothing changes.
     cluster.kubectl(&["delete", "node", "new"]).await.ok();
     answers(&injector, [0.0; 3]).await;
     let mut again = made.clone();

@@ -112,7 +112,7 @@ async fn create_all_the_time(cluster: &Cluster, namespace: &str, stop: &AtomicBo
     made
 }
 
-/// Worse than what a kubelet does to replicas whose Deployment is gone: no drain, so that whoever still calls is refused.
+/// Worse than what a kubelet does to replicas whose Deployment is gone: no drain, so that every further call is refused.
 async fn stop_with_the_deployment(cluster: &Cluster, injector: &mut Injector) {
     let gone = async || (!cluster.kubectl(&["-n", NAME, "get", "deployment", NAME]).await.success).then_some(());
     until("end of the Deployment", gone).await;

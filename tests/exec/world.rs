@@ -154,7 +154,7 @@ impl Running {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout, stderr) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
-        // Ends with the last process that writes there; whoever waits for a line does so for a limited time.
+        // Ends with the last process that writes there; waiting for a line is limited.
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Running { child, stdin, lines, stderr }
     }

@@ -244,7 +244,7 @@ async fn a_broken_watch_keeps_what_it_knew_and_recovers() {
         (false, _) => Reply::Events(vec![event("ADDED", &web("c")), end_of_list()]),
         (true, 0) => Reply::Broken(vec![event("ADDED", &payments("old")), end_of_list()]),
         (true, 1..4) => status(500, "InternalError"),
-        // What the watch wants to resume from is gone: everything comes anew.
+        // What the watch wants to resume from is gone: everything comes again.
         (true, 4) => Reply::Events(vec![
             json!({"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "message": "gone", "reason": "Expired", "code": 410}}),
         ]),

@@ -99,7 +99,7 @@ fn attempt(file: &Path, name: &OsStr, arguments: &[OsString], values: &[Variable
     if error.kind() == ErrorKind::NotFound { Obstacle::NoInterpreter } else { refusal(error) }
 }
 
-/// What stands in the way already before the kernel is asked. A file without a known beginning is refused here, because the C library would hand
+/// What prevents a start already before the kernel is asked. A file without a known beginning is refused here, because the C library would hand
 /// it to /bin/sh, and a container's runtime would not.
 fn obstacle(file: &Path) -> Option<Obstacle> {
     let found = match std::fs::metadata(file) {

@@ -1,4 +1,4 @@
-//! When a program is told of a change: pure, time comes in as what has passed since the program was started.
+//! When a program learns of a change: pure, time comes in as what has passed since the program was started.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ pub(super) enum Act {
     Kill,
 }
 
-/// Where a program stands between its start and its end.
+/// How far a program is between its start and its end.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     /// As far as is known it has the values of now.
     Current,
-    /// It will be told of a change at this time.
+    /// It learns of a change at this time.
     Due(Duration),
     /// It was asked to end, and is killed at this time.
     Ending(Duration),

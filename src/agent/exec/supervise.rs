@@ -1,4 +1,4 @@
-//! The parent of a container's program: what is expected of a first process, and the program told of new values.
+//! The parent of a container's program: what is expected of a first process, and reports of new values to the program.
 //!
 //! It never holds a value: its child is `keyvault-agent exec` once more, which reads them and becomes the program. So nothing of it has to be hidden,
 //! and its container may open `/proc/1/fd/1`.
@@ -114,7 +114,7 @@ fn send(child: Pid, signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes leave of every process that has ended, whoever started it. Returns how the program ended, if it has.
+/// Takes leave of every process that has ended, whatever started it. Returns how the program ended, if it has.
 fn reap(child: Pid) -> io::Result<Option<WaitStatus>> {
     let mut of_child = None;
     loop {

@@ -67,7 +67,7 @@ enum Answer {
 
 type Answers<'p> = HashMap<&'p str, Answer>;
 
-/// A file that was made anew: its content, if there is one, and what it is made of.
+/// A file that was made again: its content, if there is one, and what it is made of.
 type Rendered = (Option<SecretValue>, Made);
 
 impl<'p> Files<'p> {
@@ -237,7 +237,7 @@ impl<'p> Files<'p> {
         self.slots.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Render).map(|(slot, _)| slot)
     }
 
-    /// By slot, what could be made anew. Values are gone when it returns, but for those that are kept.
+    /// By slot, what could be made again. Values are gone when it returns, but for those that are kept.
     async fn render(
         &mut self,
         answers: &mut Answers<'p>,

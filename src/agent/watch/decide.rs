@@ -20,7 +20,7 @@ pub(super) enum Seen<'a> {
 pub(super) enum Verdict {
     /// Nothing that it is made of changed.
     Keep,
-    /// It is made anew.
+    /// It is made again.
     Render,
     /// Something changed, and something else is not there: the last good one stays.
     HoldBack,

@@ -58,7 +58,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// `text` is what stands there at the start, and asks for nothing.
+    /// `text` is what is there at the start, and asks for nothing.
     pub(super) fn new(text: Vec<u8>) -> Asked {
         Asked { seen: text, pending: false, last: None }
     }

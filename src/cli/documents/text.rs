@@ -5,7 +5,7 @@ pub(super) const BOM: char = '\u{feff}';
 
 /// Cuts a YAML stream into documents, each with the line where it starts. Together they are the text.
 ///
-/// `---` and `...` in the first column are markers wherever they stand, in block scalars and quotes too: no parser is needed to find them.
+/// `---` and `...` in the first column are markers wherever they are, in block scalars and quotes too: no parser is needed to find them.
 pub(super) fn split(text: &str) -> Vec<(usize, &str)> {
     let mut pieces = Vec::new();
     let (mut start, mut start_line, mut open, mut end) = (0, 1, false, 0);
@@ -32,7 +32,7 @@ fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
-/// What may stand before a document's `---` and belongs to it: blank lines, comments, directives.
+/// What may come before a document's `---` and belongs to it: blank lines, comments, directives.
 fn is_preamble(line: &str) -> bool {
     let text = line.trim_start_matches(BOM);
     text.trim().is_empty() || text.trim_start().starts_with('#') || text.starts_with('%')

@@ -1,4 +1,4 @@
-//! What the webhook may do in the cluster: read what reviews need, keep its own certificate and registration, tell what slipped through.
+//! What the webhook may do in the cluster: read what reviews need, keep its own certificate and registration, report what slipped through.
 
 use super::labels;
 use crate::installation::{NAME, REGISTRATION, TLS_SECRET};

@@ -1,4 +1,4 @@
-//! What tells the API server which pods to ask about, and whom.
+//! The registration: for which pods the API server asks, and which Service.
 
 use super::labels;
 use crate::annotations::PREFIX;

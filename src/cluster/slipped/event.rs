@@ -1,4 +1,4 @@
-//! What is told about a pod that slipped through, where its author looks.
+//! What is reported about a pod that slipped through, where its author looks.
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::api::events::v1::Event;
@@ -15,7 +15,7 @@ const REASON: &str = "NotInjected";
 /// The longest name that an object may have.
 const MAX_NAME: usize = 253;
 
-/// The Event of a pod. The same pod always has an Event of the same name, whoever writes it: the second one to do so learns that it is told.
+/// The Event of a pod. The same pod always has an Event of the same name, whichever replica writes it: the second one learns that it is reported already.
 pub(super) fn event(pod: &Pod, reporter: &str, now: Timestamp) -> Event {
     let meta = &pod.metadata;
     Event {

@@ -81,7 +81,7 @@ impl Pending {
         self.is_in_progress() && self.policy.is_self_signed() && self.due <= now
     }
 
-    /// Signs the certificate with its own key, as of the time at which it is due: whoever looks later finds the same certificate.
+    /// Signs the certificate with its own key, as of the time at which it is due: a later look finds the same certificate.
     pub(super) fn sign(&self) -> Result<Vec<x509::Certificate>, Malformed> {
         let der = x509::self_signed(&self.key, &self.policy.profile(), i64::try_from(self.due).unwrap_or_default())?;
         Ok(vec![x509::Certificate::parse(&der)?])

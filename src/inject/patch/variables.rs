@@ -1,4 +1,4 @@
-//! The variables of a container: those that the kubelet reads stand first, so that `$(NAME)` of others works.
+//! The variables of a container: those that the kubelet reads come first, so that `$(NAME)` of others works.
 
 use std::collections::HashSet;
 

@@ -32,7 +32,7 @@ impl Dice {
     }
 }
 
-/// What the API server holds, and whoever serves.
+/// What the API server holds, and the replicas that serve.
 struct World {
     now: i64,
     dice: Dice,
@@ -55,7 +55,7 @@ impl World {
         Trust::Entries(self.entries.clone())
     }
 
-    /// What must hold at every moment: whoever is ready serves what every entry takes.
+    /// What must hold at every moment: every ready replica serves what every entry takes.
     fn check(&mut self) {
         if self.forged {
             return;

@@ -183,7 +183,7 @@ impl Drop for Injector {
     }
 }
 
-/// A registration under a name of its own, for one namespace only, so that tests do not meet each other's pods.
+/// A registration under a separate name, for one namespace only, so that tests do not meet each other's pods.
 pub(crate) fn registration(name: &str, namespace: &str, address: &str, ca: Option<&str>) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name},

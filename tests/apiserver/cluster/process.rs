@@ -110,7 +110,7 @@ pub(crate) fn first_to_live<P>(attempts: usize, mut start: impl FnMut() -> (Resu
     panic!("{}", errors.join("\n"));
 }
 
-/// A port that nobody listens on; whoever takes it must be ready to find it taken.
+/// A port that nobody listens on; its user must be ready to find it taken.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -30,7 +30,7 @@ fuzz_target!(|text: &str| {
             assert!(!bare || result == Ok(Rendered::File(SecretValue::from(stored.to_owned()))), "bytes in are bytes out");
         }
     }
-    // One of them for an input: each template has a thread of its own, which takes time.
+    // One of them for an input: each template has a separate thread, which takes time.
     let filter = FILTERS[text.len() % FILTERS.len()];
     let template = PlanTemplate {
         text: format!("${{ secret('s') | {filter} }}"),
