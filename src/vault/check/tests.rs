@@ -180,6 +180,23 @@ fn a_refused_sign_in_says_who_was_refused_and_why() {
 }
 
 #[test]
+fn a_question_without_an_answer_has_its_class_and_its_outlook() {
+    let (server, reason, limit) = (|| Server::from("p"), || "why".to_owned(), Duration::from_secs(1));
+    for of_vault in [true, false] {
+        for (error, class, outlook) in [
+            (TransportError::Dns { host: "p.".to_owned(), reason: reason() }, Class::Dns, Outlook::Transient),
+            (TransportError::Connect { server: server(), reason: reason() }, Class::Connect, Outlook::Transient),
+            (TransportError::Broken { server: server(), reason: reason() }, Class::Connect, Outlook::Transient),
+            (TransportError::Timeout { server: server(), limit }, Class::Timeout, Outlook::Transient),
+            (TransportError::Tls { server: server(), reason: reason() }, Class::Tls, Outlook::Final),
+        ] {
+            let failure = transport(error, of_vault);
+            assert_eq!((failure.class, failure.outlook), (class, outlook), "{failure}");
+        }
+    }
+}
+
+#[test]
 fn a_public_address_is_pointed_out_where_a_private_one_may_be_missing() {
     const HINT: &str = "(the address is a public one: if the vault has a private endpoint, its private DNS zone is not linked to this network)";
     let server = |address: &str| Server { way: crate::vault::Way::Addresses(vec![address.parse().unwrap()]), ..Server::from("p.vault.azure.net") };
