@@ -102,7 +102,6 @@ mod tests {
             }
             sender.await.unwrap();
             assert!(read == sent, "pieces of {asked}");
-            assert_eq!(reader.held.capacity(), 0, "nothing is held once all was read");
         }
     }
 
@@ -157,7 +156,10 @@ mod tests {
         assert_eq!(reader.held.len(), 13_500 - 4096);
         // Ends the stream: what is left comes from memory.
         drop(near);
-        let mut rest = Vec::new();
-        assert_eq!(reader.read_to_end(&mut rest).await.unwrap(), 13_500 - 4096);
+        let mut rest = [0; 13_500 - 4096];
+        reader.read_exact(&mut rest).await.unwrap();
+        assert!(rest == [7; 13_500 - 4096]);
+        assert_eq!(reader.held.capacity(), 0, "nothing is held once all was read");
+        assert_eq!(reader.read(&mut piece).await.unwrap(), 0);
     }
 }

@@ -219,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn the_end_wakes_a_writer_that_has_nothing_to_write() {
+        let Held { lines, flush, allow, .. } = held();
+        drop(allow);
+        while !lines.lock().idle {
+            thread::yield_now();
+        }
+        drop(flush);
+        assert!(lines.lock().ended);
+    }
+
+    #[test]
     fn the_end_waits_only_so_long_for_a_reader_that_reads_nothing() {
         let Held { lines, flush, allow, written, said: _said } = held();
         (&lines).write_all(b"second\n").unwrap();

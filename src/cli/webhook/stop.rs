@@ -64,7 +64,7 @@ fn is_gone(registration: &Trust) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{advance, sleep, timeout};
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
@@ -118,8 +118,7 @@ mod tests {
         let (stop, registration) = start();
         registration.send_replace(Trust::Absent);
         stop.send_replace(Stop::Abort);
-        advance(SETTLE * 2).await;
-        sleep(MOMENT).await;
+        sleep(SETTLE * 2).await;
         assert_eq!(*stop.borrow(), Stop::Abort);
     }
 }
