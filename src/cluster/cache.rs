@@ -55,12 +55,13 @@ impl<T> Cache<T> {
         self.changed.send_replace(());
     }
 
-    /// Changes the picture, if there is one.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Seen<T>)) {
-        if let Some(seen) = self.seen.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            change(seen);
+    /// Changes the picture, if there is one. `change` returns whether it did; most updates of an object touch nothing that is kept.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Seen<T>) -> bool) -> bool {
+        let changed = self.seen.write().unwrap_or_else(PoisonError::into_inner).as_mut().is_some_and(change);
+        if changed {
+            self.changed.send_replace(());
         }
-        self.changed.send_replace(());
+        changed
     }
 
     /// Learns of every later change.

@@ -40,7 +40,7 @@ pub use slipped::SlippedThrough;
 pub use uninstall::{Installed, Kept, Step, UninstallError};
 
 /// What is kept of a Namespace that carries something of ours.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct KnownNamespace {
     opted_in: bool,
     defaults: NamespaceDefaults,
@@ -75,11 +75,9 @@ impl ClusterDefaults {
         let accounts: Api<PartialObjectMeta<ServiceAccount>> = Api::all(self.client.clone());
         let mut keeps_namespaces = Keeper::new(&self.namespaces, keep_namespace);
         let mut keeps_accounts = Keeper::new(&self.accounts, keep_account);
-        join(
-            watch::follow(namespaces, watch::all(), |event| keeps_namespaces.see(event)),
-            watch::follow(accounts, watch::all(), |event| keeps_accounts.see(event)),
-        )
-        .await;
+        let see_namespace = |event| _ = keeps_namespaces.see(event);
+        let see_account = |event| _ = keeps_accounts.see(event);
+        join(watch::follow(namespaces, watch::all(), see_namespace), watch::follow(accounts, watch::all(), see_account)).await;
     }
 
     /// Follows the nodes, for ever, if anything depends on them.

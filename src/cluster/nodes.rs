@@ -39,10 +39,7 @@ impl Nodes {
     /// Follows the nodes, for ever.
     pub(super) async fn follow(&self, client: Client, metrics: &Metrics) {
         let mut keeps = Keeper::new(&self.seen, keep);
-        let see = |event: Event<Node>| {
-            keeps.see(event);
-            self.conclude(metrics);
-        };
+        let see = |event: Event<Node>| self.see(&mut keeps, event, metrics);
         let failed = |error: &Error| {
             if watch::refused_with(error, 403) {
                 self.refused.store(true, Ordering::Relaxed);
@@ -50,6 +47,13 @@ impl Nodes {
         };
         let api: Api<Node> = Api::all(client);
         watch::follow_or(api, watch::all(), see, failed).await;
+    }
+
+    /// Takes an event in. Most of them are a kubelet's heartbeat, which changes no answer.
+    fn see(&self, keeps: &mut Keeper<'_, Node, NodeFacts>, event: Event<Node>, metrics: &Metrics) {
+        if keeps.see(event) {
+            self.conclude(metrics);
+        }
     }
 
     /// Updates the answers. Only one task calls this.
@@ -181,8 +185,7 @@ mod tests {
         let (nodes, metrics) = (Nodes::default(), Metrics::default());
         let mut keeps = Keeper::new(&nodes.seen, keep);
         for event in events {
-            keeps.see(event);
-            nodes.conclude(&metrics);
+            nodes.see(&mut keeps, event, &metrics);
         }
         let letter = |feature| if *nodes.answers().get(feature) == Answer::Yes { 'y' } else { 'n' };
         (NodeFeature::ALL.map(letter).iter().collect(), metrics.text())
@@ -222,5 +225,32 @@ mod tests {
         assert!(text.contains("keyvault_injector_nodes_can{feature=\"restartInPlace\"} 1\n"), "{text}");
         assert_eq!(after([list(), vec![Event::Apply(old.clone()), Event::Delete(old)]].concat()).0, "yyy");
         assert_eq!(after([list(), vec![Event::Delete(new)]].concat()).0, "nnn");
+    }
+
+    #[test]
+    fn an_event_that_changes_no_fact_of_a_node_asks_no_other_node() {
+        let (nodes, metrics) = (Nodes::default(), Metrics::default());
+        let mut keeps = Keeper::new(&nodes.seen, keep);
+        // Whether the nodes were asked: an answer that nobody gave gives way.
+        let mut asks = |event| {
+            *nodes.answers.write().unwrap() = Arc::default();
+            nodes.see(&mut keeps, event, &metrics);
+            *nodes.answers() != NodeAnswers::default()
+        };
+        let kubelet = |version| node("a", version, &json!({}));
+        let heartbeat =
+            || node("a", "v1.36.3", &json!({"metadata": {"resourceVersion": "8"}, "status": {"images": [], "conditions": [{"type": "Ready"}]}}));
+        for (event, expected) in [
+            (Event::Init, false),
+            (Event::InitApply(kubelet("v1.36.3")), false),
+            (Event::InitDone, true),
+            (Event::Apply(heartbeat()), false),
+            (Event::Apply(kubelet("v1.36.4")), true),
+            (Event::Apply(node("b", "v1.36.3", &json!({}))), true),
+            (Event::Delete(kubelet("v1.36.4")), true),
+            (Event::Delete(kubelet("v1.36.4")), false),
+        ] {
+            assert_eq!(asks(event.clone()), expected, "{event:?}");
+        }
     }
 }

@@ -75,26 +75,37 @@ pub(super) struct Keeper<'c, K, T> {
     filling: Seen<T>,
 }
 
-impl<'c, K: Resource, T> Keeper<'c, K, T> {
+impl<'c, K: Resource, T: PartialEq> Keeper<'c, K, T> {
     /// `read` says what to keep of an object that carries something of ours.
     pub(super) fn new(cache: &'c Cache<T>, read: fn(&K) -> Option<T>) -> Keeper<'c, K, T> {
         Keeper { cache, read, filling: Seen::new() }
     }
 
-    pub(super) fn see(&mut self, event: Event<K>) {
+    /// Takes an event in, and returns whether the picture changed.
+    pub(super) fn see(&mut self, event: Event<K>) -> bool {
         match event {
             Event::Init => self.filling = Seen::new(),
             Event::InitApply(object) => {
                 let (key, kept) = self.reduce(&object);
                 self.filling.insert(key, kept);
             }
-            Event::InitDone => self.cache.fill(std::mem::take(&mut self.filling)),
+            Event::InitDone => {
+                self.cache.fill(std::mem::take(&mut self.filling));
+                return true;
+            }
             Event::Apply(object) => {
                 let (key, kept) = self.reduce(&object);
-                self.cache.change(|seen| drop(seen.insert(key, kept)));
+                return self.cache.change(|seen| {
+                    let is_new = seen.get(&key) != Some(&kept);
+                    if is_new {
+                        seen.insert(key, kept);
+                    }
+                    is_new
+                });
             }
-            Event::Delete(object) => self.cache.change(|seen| drop(seen.remove(&key_of(object.meta())))),
+            Event::Delete(object) => return self.cache.change(|seen| seen.remove(&key_of(object.meta())).is_some()),
         }
+        false
     }
 
     fn reduce(&self, object: &K) -> (Box<str>, Option<Box<T>>) {
