@@ -93,7 +93,9 @@ impl Endpoint {
     async fn read(&self, mut body: Body, share: &Share<'_>) -> Result<Vec<u8>, Refusal> {
         let limit = self.limits.body as usize;
         let too_large = |length: usize| if length > limit { Err(Refusal::TooLarge(self.limits.body)) } else { Ok(()) };
-        too_large(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX))?;
+        let size = body.size_hint();
+        too_large(usize::try_from(size.lower()).unwrap_or(usize::MAX))?;
+        let announced = size.exact().and_then(|size| usize::try_from(size).ok());
         let mut bytes = Vec::new();
         while let Some(frame) = share.wait_for(body.frame()).await? {
             let frame = frame.map_err(|_| Refusal::Broken)?;
@@ -101,8 +103,10 @@ impl Endpoint {
             let length = bytes.len() + data.len();
             too_large(length)?;
             share.hold(length).await?;
-            // No more than was granted: a vector left to itself would double.
-            bytes.reserve_exact(length.next_multiple_of(STEP) - bytes.len());
+            // No more than was granted: a vector left to itself would double. Nor than was announced: large pieces cost the allocator much.
+            let granted = length.next_multiple_of(STEP);
+            let needed = announced.map_or(granted, |announced| announced.clamp(length, granted));
+            bytes.reserve_exact(needed - bytes.len());
             bytes.extend_from_slice(data);
         }
         share.is_whole()?;
