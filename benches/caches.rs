@@ -1,4 +1,5 @@
-//! What the caches of Namespaces and ServiceAccounts cost in memory, in a cluster with ten thousand of the one and fifty thousand of the other.
+//! What the caches cost in memory: of Namespaces and ServiceAccounts, in a cluster with ten thousand of the one and fifty thousand of the other, and of
+//! Nodes, in one with five thousand.
 //!
 //! The API server is this program again, started as `--api`; each way of listing is measured by one started as `--measure`.
 
@@ -10,23 +11,52 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{ACCOUNTS, NAMESPACES, Server};
+use api::{ACCOUNTS, Server, Size};
 use keyvault_injector::cluster::ClusterDefaults;
-use keyvault_injector::webhook::{Defaults, runtime};
+use keyvault_injector::nodes::{Answer, NodeFeature, Obstacle};
+use keyvault_injector::webhook::{Defaults, Metrics, runtime};
 
 #[path = "caches/api.rs"]
 mod api;
 #[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod support;
 
-const ENTRIES: usize = NAMESPACES * (1 + ACCOUNTS);
+/// A cluster, and what it may cost.
+struct Case {
+    name: &'static str,
+    size: Size,
+    /// What is counted.
+    objects: usize,
+    /// Resident bytes for each object, at rest.
+    rest_limit: f64,
+    /// MB above what was there before, at the worst moment of the first list.
+    fill_limit: f64,
+    /// The same, of a list that replaces a full picture: both are there for a moment.
+    refill_limit: f64,
+}
 
-/// Resident bytes for each object, at rest.
-const REST_LIMIT: f64 = 200.0;
-/// Above what was there before, at the worst moment of the first list.
-const FILL_LIMIT_MB: f64 = 12.0;
-/// The same, of a list that replaces a full picture: both are there for a moment.
-const REFILL_LIMIT_MB: f64 = 16.0;
+const NAMESPACES: usize = 10_000;
+const NODES: usize = 5_000;
+
+const CASES: [Case; 2] = [
+    Case {
+        name: "namespaces and service accounts",
+        size: Size { namespaces: NAMESPACES, nodes: 0 },
+        objects: NAMESPACES * (1 + ACCOUNTS),
+        rest_limit: 200.0,
+        fill_limit: 12.0,
+        refill_limit: 16.0,
+    },
+    Case {
+        name: "nodes",
+        size: Size { namespaces: 1, nodes: NODES },
+        objects: NODES,
+        // What the allocator keeps of a list that was read in pages is many times what we keep of a node.
+        rest_limit: 3500.0,
+        fill_limit: 16.0,
+        refill_limit: 18.0,
+    },
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
@@ -35,43 +65,39 @@ fn main() -> ExitCode {
             api::serve(&arguments[2..]);
             ExitCode::SUCCESS
         }
-        Some("--measure") => measure(arguments[2].parse().expect("an address"), arguments[3].parse().expect("an address")),
+        Some("--measure") => measure(arguments[2].parse().expect("an address"), arguments[3].parse().expect("an address"), arguments[4] == "nodes"),
         _ => {
-            let keeps: Vec<bool> = [("streamed", true), ("in pages", false)].into_iter().map(|(way, streams)| judge(way, streams)).collect();
+            let ways = CASES.iter().flat_map(|case| [(case, "streamed", true), (case, "in pages", false)]);
+            let keeps: Vec<bool> = ways.map(|(case, way, streams)| judge(case, way, streams)).collect();
             if keeps.iter().all(|keeps| *keeps) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }
 }
 
-fn judge(way: &str, streams: bool) -> bool {
-    let (empty, full) = (Server::start(0, streams), Server::start(NAMESPACES, streams));
+fn judge(case: &Case, way: &str, streams: bool) -> bool {
+    let nothing = Size { namespaces: 0, nodes: 0 };
+    let (empty, full) = (Server::start(nothing, streams), Server::start(case.size, streams));
     let program = std::env::current_exe().expect("this program");
-    let output = Command::new(program).args(["--measure".to_owned(), empty.address.to_string(), full.address.to_string()]).output();
-    let output = output.expect("this program runs");
+    let arguments = ["--measure".to_owned(), empty.address.to_string(), full.address.to_string(), case.name.to_owned()];
+    let output = Command::new(program).args(arguments).output().expect("this program runs");
     assert!(output.status.success(), "the measurement failed: {}", String::from_utf8_lossy(&output.stderr));
     let figures: Vec<f64> = String::from_utf8_lossy(&output.stdout).split_whitespace().map(|figure| figure.parse().expect("a number")).collect();
     let [before, rest, peak, peak_again, seconds] = figures[..] else { panic!("five figures are expected") };
-    println!(
-        "{way}: {NAMESPACES} namespaces and {} service accounts in {seconds:.1} s; {before:.0} kB before, {rest:.0} kB at rest",
-        NAMESPACES * ACCOUNTS
-    );
-    let each = (rest - before) * 1024.0 / ENTRIES as f64;
+    let Case { name, objects, .. } = case;
+    println!("{objects} {name}, {way}: {seconds:.1} s; {before:.0} kB before, {rest:.0} kB at rest");
+    let each = (rest - before) * 1024.0 / *objects as f64;
     let (fill, refill) = ((peak - before) / 1024.0, (peak_again - before) / 1024.0);
     let keeps = [
-        support::judge(&format!("{way}: bytes for each object"), each, each <= REST_LIMIT, &format!("at most {REST_LIMIT}")),
-        support::judge(&format!("{way}: MB added at most while the caches fill"), fill, fill <= FILL_LIMIT_MB, &format!("at most {FILL_LIMIT_MB}")),
-        support::judge(
-            &format!("{way}: MB added at most while all is read anew"),
-            refill,
-            refill <= REFILL_LIMIT_MB,
-            &format!("at most {REFILL_LIMIT_MB}"),
-        ),
-    ];
+        ("bytes for each object", each, case.rest_limit),
+        ("MB added at most while the caches fill", fill, case.fill_limit),
+        ("MB added at most while all is read again", refill, case.refill_limit),
+    ]
+    .map(|(figure, value, limit)| support::judge(&format!("{name}, {way}: {figure}"), value, value <= limit, &format!("at most {limit}")));
     keeps.iter().all(|keeps| *keeps)
 }
 
 /// Prints kB resident before, at rest, and at most twice; then the seconds that the first fill took.
-fn measure(empty: SocketAddr, full: SocketAddr) -> ExitCode {
+fn measure(empty: SocketAddr, full: SocketAddr, of_nodes: bool) -> ExitCode {
     runtime().expect("a runtime").block_on(async {
         // What the code itself takes is there before anything is measured.
         let defaults = caches(empty);
@@ -83,16 +109,12 @@ fn measure(empty: SocketAddr, full: SocketAddr) -> ExitCode {
         until(|| defaults.filled()).await;
         let seconds = started.elapsed().as_secs_f64();
         let (rest, peak) = (status("VmRSS:"), status("VmHWM:"));
-        assert_eq!(vault_of(&defaults), "payments-0");
-        let account = defaults.cached(&format!("team-{:05}", NAMESPACES - 1), &format!("service-{}", ACCOUNTS - 1));
-        assert!(
-            account.is_some_and(|known| known.account.found && known.account.client_id.is_none()),
-            "the last account is known, with nothing of ours"
-        );
+        let shows = if of_nodes { shows_nodes } else { shows_objects };
+        assert!(shows(&defaults, 0));
 
         forget_peak();
         expire(full);
-        until(|| vault_of(&defaults) == "payments-1").await;
+        until(|| shows(&defaults, 1)).await;
         println!("{before} {rest} {peak} {} {seconds}", status("VmHWM:"));
     });
     ExitCode::SUCCESS
@@ -101,14 +123,25 @@ fn measure(empty: SocketAddr, full: SocketAddr) -> ExitCode {
 fn caches(address: SocketAddr) -> Arc<ClusterDefaults> {
     let uri = format!("http://{address}").parse().expect("a URI");
     let client = kube::Client::try_from(kube::Config::new(uri)).expect("a client");
-    let defaults = Arc::new(ClusterDefaults::new(client));
+    let defaults = Arc::new(ClusterDefaults::new(client).with_nodes());
     tokio::spawn(Arc::clone(&defaults).watch());
+    tokio::spawn(Arc::clone(&defaults).watch_nodes(Arc::new(Metrics::default())));
     defaults
 }
 
-fn vault_of(defaults: &ClusterDefaults) -> String {
+/// Whether the caches hold all Namespaces and ServiceAccounts as they are in this generation.
+fn shows_objects(defaults: &ClusterDefaults, generation: usize) -> bool {
+    let first = defaults.cached("team-00000", "default").expect("it is cached");
+    let last = defaults.cached(&format!("team-{:05}", NAMESPACES - 1), &format!("service-{}", ACCOUNTS - 1)).expect("it is cached");
+    assert!(last.account.found && last.account.client_id.is_none(), "the last account is known, with nothing of ours");
+    first.namespace.annotations[0].1 == format!("payments-{generation}")
+}
+
+/// Whether the answer is the one of the Nodes of this generation.
+fn shows_nodes(defaults: &ClusterDefaults, generation: usize) -> bool {
     let known = defaults.cached("team-00000", "default").expect("it is cached");
-    known.namespace.annotations[0].1.clone()
+    let Answer::No(Obstacle::Node { lack, .. }) = known.nodes.get(NodeFeature::EnvFiles) else { panic!("{:?}", known.nodes) };
+    lack.contains(&format!("v1.34.{generation},"))
 }
 
 async fn until(holds: impl Fn() -> bool) {

@@ -1,4 +1,4 @@
-//! An API server that has Namespaces and ServiceAccounts and nothing else: lists in pages, streaming lists, watches.
+//! An API server that has Namespaces, ServiceAccounts and Nodes and nothing else: lists in pages, streaming lists, watches.
 
 use std::convert::Infallible;
 use std::io::{BufRead, Read};
@@ -17,16 +17,23 @@ use keyvault_injector::webhook::runtime;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub(crate) const NAMESPACES: usize = 10_000;
+/// ServiceAccounts in each Namespace.
 pub(crate) const ACCOUNTS: usize = 5;
+
+/// What a cluster has.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) namespaces: usize,
+    pub(crate) nodes: usize,
+}
 
 /// One in so many objects carries something of ours.
 const OURS: usize = 10;
 
-/// What the server is made of: how many namespaces, and whether it can stream lists.
+/// What the server is made of: how much there is, and whether it can stream lists.
 #[derive(Clone)]
 struct Api {
-    namespaces: usize,
+    size: Size,
     streams: bool,
     generation: watch::Sender<usize>,
 }
@@ -38,9 +45,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(namespaces: usize, streams: bool) -> Server {
+    pub(crate) fn start(size: Size, streams: bool) -> Server {
         let program = std::env::current_exe().expect("this program");
-        let arguments = ["--api".to_owned(), namespaces.to_string(), streams.to_string()];
+        let arguments = ["--api".to_owned(), size.namespaces.to_string(), size.nodes.to_string(), streams.to_string()];
         let mut process = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("this program runs");
         let mut line = String::new();
         std::io::BufReader::new(process.stdout.take().expect("a pipe")).read_line(&mut line).expect("the server says where it is");
@@ -56,10 +63,11 @@ impl Drop for Server {
     }
 }
 
-/// `NAMESPACES STREAMS`: serves on a free port, which it prints, until standard input ends.
+/// `NAMESPACES NODES STREAMS`: serves on a free port, which it prints, until standard input ends.
 pub(crate) fn serve(arguments: &[String]) {
-    let namespaces = arguments[0].parse().expect("a number");
-    let api = Api { namespaces, streams: arguments[1] == "true", generation: watch::Sender::new(0) };
+    let count = |index: usize| arguments[index].parse().expect("a number");
+    let size = Size { namespaces: count(0), nodes: count(1) };
+    let api = Api { size, streams: arguments[2] == "true", generation: watch::Sender::new(0) };
     let router = Router::new()
         .route("/api/v1/{kind}", get(objects))
         .route("/expire", post(async |State(api): State<Arc<Api>>| api.generation.send_modify(|generation| *generation += 1)))
@@ -74,9 +82,13 @@ pub(crate) fn serve(arguments: &[String]) {
 async fn objects(State(api): State<Arc<Api>>, Path(kind): Path<String>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
     let field = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
-    let count = api.namespaces * if kind == "namespaces" { 1 } else { ACCOUNTS };
+    let count = match kind.as_str() {
+        "namespaces" => api.size.namespaces,
+        "serviceaccounts" => api.size.namespaces * ACCOUNTS,
+        _ => api.size.nodes,
+    };
     let generation = *api.generation.borrow();
-    let object = move |index: usize| object(&kind, index, generation);
+    let object = move |index: usize| if kind == "nodes" { node(index, generation) } else { object(&kind, index, generation) };
     let initial = field("sendInitialEvents").is_some();
     if initial && !api.streams {
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "forbidden", "reason": "Invalid", "code": 422});
@@ -150,4 +162,36 @@ fn object(kind: &str, index: usize, generation: usize) -> Value {
         metadata["namespace"] = json!(namespace);
     }
     json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata})
+}
+
+/// A Node as kubelets report it, with the fifty images that they list at most. The first one is of a release that lacks something, and says its generation.
+fn node(index: usize, generation: usize) -> Value {
+    let name = format!("aks-nodepool{}-12345678-vmss{index:06}", index % 10);
+    let kubelet = if index == 0 { format!("v1.34.{generation}") } else { "v1.36.3".to_owned() };
+    let labels = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name, "kubernetes.azure.com/agentpool": "nodepool1",
+        "topology.kubernetes.io/region": "westeurope", "topology.kubernetes.io/zone": "westeurope-1", "node.kubernetes.io/instance-type": "Standard_D4s_v5"});
+    let image = |image: usize| {
+        let repository = format!("registry.example/platform/team-{}/service-{image}", image % 7);
+        json!({"names": [format!("{repository}@sha256:{:064x}", image * 7919), format!("{repository}:1.{image}.0")], "sizeBytes": 12_345_678 + image})
+    };
+    let condition = |kind: &str| {
+        json!({"type": kind, "status": "False", "lastHeartbeatTime": "2026-01-02T03:04:05Z", "lastTransitionTime": "2026-01-02T03:04:05Z",
+            "reason": format!("KubeletHasNo{kind}"), "message": format!("kubelet has no {kind}")})
+    };
+    let conditions = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"].map(condition);
+    json!({
+        "kind": "Node", "apiVersion": "v1",
+        "metadata": {"name": name, "uid": format!("0f1e2d3c-1111-4222-8333-{index:012}"), "resourceVersion": "7", "creationTimestamp": "2026-01-02T03:04:05Z",
+            "labels": labels, "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}},
+        "spec": {"podCIDR": "10.244.0.0/24", "providerID": format!("azure:///subscriptions/x/virtualMachines/{index}")},
+        "status": {
+            "capacity": {"cpu": "4", "memory": "16393292Ki", "pods": "250"}, "allocatable": {"cpu": "3860m", "memory": "14117964Ki", "pods": "250"},
+            "conditions": conditions,
+            "addresses": [{"type": "InternalIP", "address": "10.224.0.4"}, {"type": "Hostname", "address": name}],
+            "nodeInfo": {"machineID": "0f1e2d3c111142228333444455556666", "kernelVersion": "6.8.0", "osImage": "Ubuntu 24.04", "operatingSystem": "linux",
+                "architecture": "amd64", "containerRuntimeVersion": "containerd://2.2.9", "kubeletVersion": kubelet},
+            "images": (0..50).map(image).collect::<Vec<_>>(),
+            "declaredFeatures": ["InPlacePodVerticalScaling", "RestartAllContainersOnContainerExits"],
+        },
+    })
 }
