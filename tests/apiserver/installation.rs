@@ -233,6 +233,16 @@ async fn our_service_account_changes_nothing_of_the_registration_but_ca_bundle()
     let other = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": "other"}});
     let refused = cluster.kubectl_with(&create, &other.to_string()).await;
     assert!(refused.stderr.contains("may neither create nor delete"), "{refused:?}");
+    // A registration of others that names no Service.
+    let mut by_url = other;
+    let client = json!({"url": "https://a.example/mutate"});
+    by_url["webhooks"] =
+        json!([{"name": "a.b.example", "clientConfig": client, "rules": [], "sideEffects": "None", "admissionReviewVersions": ["v1"]}]);
+    cluster.kubectl_with(&["create", "-f", "-"], &by_url.to_string()).await.ok();
+    let change = json!([{"op": "replace", "path": "/webhooks/0/clientConfig/url", "value": "https://b.example/mutate"}]).to_string();
+    let patch = [&all_powerful[..], &["patch", "--dry-run=server", "mutatingwebhookconfiguration", "other", "--type=json", "-p", &change]].concat();
+    let refused = cluster.kubectl(&patch).await;
+    assert!(refused.stderr.contains(GUARDED), "{refused:?}");
 }
 
 #[tokio::test]
@@ -252,12 +262,17 @@ async fn our_service_account_writes_no_secret_but_its_own_and_none_that_becomes_
         secret("another", "Opaque"),
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"generateName": "keyvault-injector-tls"}}),
     ];
+    let expected = "the webhook itself may write no Secret but keyvault-injector-tls, of type Opaque or kubernetes.io/tls";
     for secret in theirs {
         create(&[], secret.clone()).await.ok();
         let refused = create(&us, secret).await;
-        let expected = "the webhook itself may write no Secret but keyvault-injector-tls, of type Opaque or kubernetes.io/tls";
         assert!(!refused.success && refused.stderr.trim().ends_with(expected), "{refused:?}");
     }
+    // Whatever rights somebody gives it, it changes no Secret of others either.
+    cluster.kubectl(&["-n", NAME, "create", "secret", "generic", "of-others"]).await.ok();
+    let change = ["-n", NAME, "patch", "secret", "of-others", "--type=merge", "-p", "{\"stringData\":{\"a\":\"b\"}}", "--dry-run=server"];
+    let refused = cluster.kubectl(&[&["--as", ACCOUNT, "--as-group=system:masters"], &change[..]].concat()).await;
+    assert!(!refused.success && refused.stderr.trim().ends_with(expected), "{refused:?}");
     // The test of the replica below may have made it already.
     for kind in ["Opaque", "kubernetes.io/tls"] {
         let made = create(&us, secret("keyvault-injector-tls", kind)).await;
