@@ -7,7 +7,7 @@ use std::env::var;
 use std::process::Command;
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../../build.rs");
     let is = |name: &str, value: &str| var(name).is_ok_and(|values| values.split(',').any(|other| other == value));
     let is_native = var("HOST").is_ok() && var("HOST") == var("TARGET");
     if is_native && is("CARGO_CFG_TARGET_ENV", "gnu") && is("CARGO_CFG_TARGET_FEATURE", "crt-static") && glibc_unpacks() {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use api::{ACCOUNTS, Server, Size};
 use keyvault_injector::cluster::ClusterDefaults;
-use keyvault_injector::nodes::{Answer, NodeFeature, Obstacle};
 use keyvault_injector::webhook::{Defaults, Metrics, runtime};
+use keyvault_mutation::nodes::{Answer, NodeFeature, Obstacle};
 
 #[path = "caches/api.rs"]
 mod api;

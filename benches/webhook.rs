@@ -123,7 +123,7 @@ impl Program {
         let tls = format!("{{certFile: {}, keyFile: {}}}", file("tls.crt"), file("tls.key"));
         let server = format!("server:\n  listen: 127.0.0.1:0\n  healthListen: 127.0.0.1:0\n  tls: {tls}\n");
         write(&folder.join("config.yaml"), &format!("{}{server}", support::CONFIG));
-        let mut program = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+        let mut program = Command::new(keyvault_tests::program("keyvault-injector"));
         program.args(["webhook", "--defaults", "files", "--config", &file("config.yaml"), "--namespace", &file("manifests.yaml")]);
         let mut process = Ended(program.stderr(Stdio::piped()).spawn().expect("the program starts"));
         let mut lines = BufReader::new(process.0.stderr.take().expect("a pipe"));

@@ -15,7 +15,6 @@ mod files;
 mod formats;
 #[path = "agent/identities.rs"]
 mod identities;
-#[cfg(feature = "webhook")]
 #[path = "agent/journey.rs"]
 mod journey;
 #[path = "agent/network.rs"]
@@ -34,7 +33,6 @@ mod refusals;
 mod selection;
 #[path = "agent/token_proxy.rs"]
 mod token_proxy;
-#[cfg(feature = "webhook")]
 #[path = "support/core.rs"]
 mod webhook_core;
 #[path = "agent/world.rs"]

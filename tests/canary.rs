@@ -10,7 +10,7 @@ mod echo;
 mod world;
 
 use echo::Echo;
-use keyvault_injector::vault::Class;
+use keyvault_client::Class;
 use serde_json::{Value, json};
 
 use world::{World, pod};

@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use cap::Cap;
-use keyvault_injector::config::Config;
 use keyvault_injector::webhook::{FixedDefaults, Metrics, Reviewer};
+use keyvault_mutation::config::Config;
 use serde_json::{Value, json};
 
 #[global_allocator]

@@ -1,5 +1,4 @@
 //! The same scenarios through the official SDK and through our own client: the same values, the same refusals.
-#![cfg(all(feature = "agent", feature = "emulator"))]
 #![allow(clippy::unwrap_used)] // clippy exempts test functions, not the helpers beside them
 
 #[path = "support/emulator.rs"]
@@ -11,8 +10,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use azure_security_keyvault_secrets::models::SecretClientGetSecretOptions;
-use keyvault_injector::plan::{Identity, Object, PlanCloud};
-use keyvault_injector::vault::{Client, HttpsNetwork, ProxyVariables, Resolver, Retry};
+use keyvault_client::{Client, HttpsNetwork, ProxyVariables, Resolver, Retry};
+use keyvault_common::plan::{Identity, Object, PlanCloud};
 use serde_json::json;
 use tokio::time::Instant;
 

@@ -1,5 +1,4 @@
 //! The emulator, driven over real TLS: by the official SDK, by plain requests that compare every refusal word for word, and as a process.
-#![cfg(feature = "emulator")]
 #![allow(clippy::unwrap_used)] // clippy exempts test functions, not the helpers beside them
 
 #[path = "emulator/certificates.rs"]

@@ -6,14 +6,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use keyvault_injector::config::{Config, TlsSource};
-use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
-use keyvault_injector::nodes::NodeAnswers;
-use keyvault_injector::pod::PodView;
+use keyvault_mutation::config::{Config, TlsSource};
+use keyvault_mutation::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
+use keyvault_mutation::nodes::NodeAnswers;
+use keyvault_mutation::pod::PodView;
 use serde_json::Value;
 
 fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+    Path::new(keyvault_tests::REPOSITORY).join(name)
 }
 
 fn read(name: &str) -> String {
@@ -77,11 +77,10 @@ fn the_operators_sample_is_a_configuration_and_says_the_defaults() {
     assert_eq!(sample, built_in);
 }
 
-#[cfg(feature = "emulator")]
 #[test]
 fn the_emulators_samples_can_be_served() {
     for name in ["examples/emulator.yaml", "examples/demo/emulator.yaml"] {
-        keyvault_injector::emulator::Config::load(&path(name)).unwrap_or_else(|error| panic!("{error}"));
+        vault_emulator::Config::load(&path(name)).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
@@ -135,7 +134,7 @@ fn what_the_readme_says_becomes_of_its_deployment_does() {
 
 /// What the program says to `input`: exit code, standard output, standard error.
 fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+    let mut command = Command::new(keyvault_tests::program("keyvault-injector"));
     let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -184,7 +183,7 @@ fn every_configuration_of_the_documentation_is_one() {
 #[test]
 fn every_annotation_is_in_the_documentation() {
     let (readme, contract) = (read("README.md"), read("docs/annotations.md"));
-    for key in keyvault_injector::annotations::Key::all() {
+    for key in keyvault_mutation::annotations::Key::all() {
         let row = format!("| `{}` |", key.name());
         assert!(contract.contains(&row), "docs/annotations.md has no row {row}");
         assert!(readme.contains(&format!("`{}`", key.name())), "README.md does not mention {}", key.name());
@@ -202,9 +201,9 @@ fn every_metric_is_in_the_documentation_and_no_other() {
     let page = read("docs/operations.md");
     let (_, reference) = page.split_once("## Metrics\n").unwrap();
     let reference = reference.split("\n## ").next().unwrap();
-    let webhook = read("src/webhook/metrics.rs");
+    let webhook = read("src/injector/src/webhook/metrics.rs");
     let mut names: Vec<String> = quoted_behind(&webhook, "registry.register").iter().map(|name| format!("injector_{name}")).collect();
-    let agent = read("src/agent/watch/status.rs");
+    let agent = read("src/agent/src/watch/status.rs");
     let types = agent.split("# TYPE keyvault_").skip(1);
     names.extend(types.map(|rest| rest.split(' ').next().unwrap().trim_end_matches("_total").to_owned()));
     assert!(names.len() >= 17, "{names:?}");

@@ -14,15 +14,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use core::{World, apply, check_promises, plan_of, review};
-use keyvault_injector::config::Config;
-use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, ServiceAccountDefaults};
-use keyvault_injector::nodes::{NodeAnswers, NodeFacts};
+use keyvault_mutation::config::Config;
+use keyvault_mutation::inject::{Denial, Injection, NamespaceDefaults, ServiceAccountDefaults};
+use keyvault_mutation::nodes::{NodeAnswers, NodeFacts};
 use serde_json::{Map, Value, json};
 
 const PREFIX: &str = "keyvault-injector.io/";
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
 fn yaml(text: &str) -> Value {

@@ -18,7 +18,7 @@ fn workload(kind: &str, group: &str, spec: &str) -> String {
 }
 
 fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"))
+    let mut child = Command::new(keyvault_tests::program("keyvault-injector"))
         .args(["inject", "-f", "-"])
         .args(arguments)
         .stdin(Stdio::piped())

@@ -12,10 +12,10 @@ mod pairs;
 mod scheduling;
 
 use core::{World, apply, check_promises, review};
-use keyvault_injector::config::Config;
-use keyvault_injector::inject::{NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
-use keyvault_injector::nodes::NodeAnswers;
-use keyvault_injector::pod::PodView;
+use keyvault_mutation::config::Config;
+use keyvault_mutation::inject::{NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
+use keyvault_mutation::nodes::NodeAnswers;
+use keyvault_mutation::pod::PodView;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -276,7 +276,7 @@ proptest! {
 }
 
 fn keys() -> Vec<&'static str> {
-    keyvault_injector::annotations::Key::all().map(keyvault_injector::annotations::Key::name).collect()
+    keyvault_mutation::annotations::Key::all().map(keyvault_mutation::annotations::Key::name).collect()
 }
 
 /// Texts made of what the grammars treat specially.

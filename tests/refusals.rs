@@ -1,24 +1,23 @@
 //! Every text with which the pure core refuses what a pod's author wrote stands in a golden file: an error that nobody has seen reads like one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a source that cannot be read fails the test")]
-#![allow(dead_code, reason = "the scanner is shared")]
 
-#[path = "layering/scan.rs"]
-mod scan;
+#[path = "refusals/literals.rs"]
+mod literals;
 
 use std::fs;
 use std::path::Path;
 
 /// What reads the annotations of a pod.
 const READERS: [&str; 8] = [
-    "src/annotations.rs",
-    "src/duration.rs",
-    "src/names.rs",
-    "src/property.rs",
-    "src/quantity.rs",
-    "src/template.rs",
-    "src/yaml.rs",
-    "src/yaml_fields.rs",
+    "src/mutation/src/annotations.rs",
+    "src/common/src/duration.rs",
+    "src/common/src/names.rs",
+    "src/common/src/property.rs",
+    "src/mutation/src/quantity.rs",
+    "src/common/src/template.rs",
+    "src/common/src/yaml.rs",
+    "src/common/src/yaml_fields.rs",
 ];
 
 /// Begin of a text, and why no pod shows it.
@@ -48,7 +47,7 @@ fn strings(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let (mut strings, mut at) = (Vec::new(), 0);
     while at < chars.len() {
-        let length = scan::blank_length(&chars, at).max(1);
+        let length = literals::blank_length(&chars, at).max(1);
         if length > 1 && chars[at] == '"' {
             strings.push(chars[at + 1..at + length - 1].iter().collect());
         }
@@ -67,12 +66,12 @@ fn fixed_parts(literal: &str) -> Vec<String> {
 
 #[test]
 fn every_text_that_refuses_is_in_a_golden_file() {
-    std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+    std::env::set_current_dir(keyvault_tests::REPOSITORY).unwrap();
     let cases = fs::read_dir("tests/golden").unwrap().map(|entry| entry.unwrap().path().join("expected.yaml"));
     let golden: String = cases.filter(|path| Path::new(path).exists()).map(|path| fs::read_to_string(path).unwrap()).collect();
     let golden = golden.replace("\\\"", "\"");
-    let files = READERS.map(str::to_owned).into_iter().chain(["src/reference.rs".to_owned()]);
-    let files = files.chain(sources("src/reference")).chain(sources("src/inject"));
+    let files = READERS.map(str::to_owned).into_iter().chain(["src/mutation/src/reference.rs", "src/mutation/src/inject.rs"].map(str::to_owned));
+    let files = files.chain(sources("src/mutation/src/reference")).chain(sources("src/mutation/src/inject"));
     let (mut missing, mut found) = (Vec::new(), 0);
     for file in files {
         let text = fs::read_to_string(&file).unwrap();

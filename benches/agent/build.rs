@@ -14,22 +14,22 @@ pub(crate) struct Programs {
 }
 
 pub(crate) fn programs() -> Result<Programs, BoxError> {
-    Ok(Programs { agent: agent()?, bare: program("bare-client", "bare-client")? })
+    Ok(Programs { agent: agent()?, bare: program("bare-client")? })
 }
 
 pub(crate) fn agent() -> Result<PathBuf, BoxError> {
-    program("agent", "keyvault-agent")
+    program("keyvault-agent")
 }
 
 pub(crate) fn size(program: &Path) -> Result<u64, BoxError> {
     Ok(std::fs::metadata(program)?.len())
 }
 
-fn program(feature: &str, name: &str) -> Result<PathBuf, BoxError> {
+fn program(name: &str) -> Result<PathBuf, BoxError> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut build = Command::new(cargo);
-    build.current_dir(env!("CARGO_MANIFEST_DIR")).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    build.args(["build", "--profile", "agent", "--no-default-features", "--message-format", "json", "--features", feature, "--bin", name]);
+    build.current_dir(keyvault_tests::REPOSITORY).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    build.args(["build", "--profile", "agent", "--message-format", "json", "--package", name]);
     // With a target named, the flags do not reach procedural macros, which cannot be static.
     let output = build.args(["--target", &host()?]).stderr(std::process::Stdio::inherit()).output()?;
     let messages = String::from_utf8(output.stdout)?;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use keyvault_injector::emulator::ServiceAccountKey;
 use serde_json::{Value, json};
+use vault_emulator::ServiceAccountKey;
 
 use crate::BoxError;
 
@@ -60,7 +60,7 @@ impl Emulator {
 
         // As many connections as the system lets it hold.
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "ulimit -S -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_vault-emulator")]);
+        command.args(["-c", "ulimit -S -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\"", &keyvault_tests::program("vault-emulator")]);
         command.args(["--listen", "127.0.0.1:0", "--imds-listen", "127.0.0.1:0", "--config"]).arg(directory.path().join("emulator.yaml"));
         let mut child = command.arg("--state-dir").arg(directory.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut line = String::new();

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use keyvault_injector::config::Config;
 use keyvault_injector::webhook::{FixedDefaults, Metrics, Reviewer};
+use keyvault_mutation::config::Config;
 use serde_json::Value;
 
 /// The review, compact as on the wire: 12 to 13 KB, five containers, two references.

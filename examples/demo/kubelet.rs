@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use keyvault_injector::emulator::ServiceAccountKey;
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
+use vault_emulator::ServiceAccountKey;
 
 use crate::programs::Programs;
 use crate::servers::put;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::world::{Plan, World};
 
 fn fixture(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pfx").join(name)).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pfx").join(name)).unwrap()
 }
 
 /// `NAME.expected.pem` as key and certificates.

@@ -181,7 +181,7 @@ fn the_agent_copies_itself_to_a_volume_of_other_containers_before_it_asks_a_vaul
     let copied = world.files("keyvault/bin");
     assert_eq!(copied.keys().collect::<Vec<_>>(), ["keyvault-agent"]);
     let (mode, bytes) = &copied["keyvault-agent"];
-    assert!(mode == "0555" && *bytes == std::fs::read(env!("CARGO_BIN_EXE_keyvault-agent")).unwrap(), "{mode} {} bytes", bytes.len());
+    assert!(mode == "0555" && *bytes == std::fs::read(keyvault_tests::program("keyvault-agent")).unwrap(), "{mode} {} bytes", bytes.len());
 
     world.reset_calls();
     let run = world.run(&plan.with("/program", json!("/keyvault/absent")));

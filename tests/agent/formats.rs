@@ -38,7 +38,7 @@ fn template(text: &str) -> Value {
 }
 
 fn fixture(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pfx").join(name)).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pfx").join(name)).unwrap()
 }
 
 /// A plan's kind and value expression, what is stored, and the line that comes of it.

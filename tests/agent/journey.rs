@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use keyvault_injector::config::Config;
-use keyvault_injector::inject::{NamespaceDefaults, ServiceAccountDefaults};
-use keyvault_injector::nodes::NodeAnswers;
+use keyvault_mutation::config::Config;
+use keyvault_mutation::inject::{NamespaceDefaults, ServiceAccountDefaults};
+use keyvault_mutation::nodes::NodeAnswers;
 use serde_json::{Value, json};
 
 use crate::config_map::mount;

@@ -28,7 +28,7 @@ fn certificates_of_the_vault_become_folders_whatever_they_are_kept_as() {
         world.reset_calls();
         let run = world.run(&plan(&world, "certificate", "demo", name, &folder()));
         assert_eq!(run.code, 0, "{}", run.log);
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pfx/kv-rsa-chain3.expected.pem");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pfx/kv-rsa-chain3.expected.pem");
         let expected = std::fs::read_to_string(path).unwrap();
         let written = text(&world, "tls.key").unwrap() + &text(&world, "tls.crt").unwrap();
         assert_eq!(written, expected, "{name}");

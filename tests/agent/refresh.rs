@@ -12,7 +12,7 @@ use crate::sidecar::{Sidecar, eventually, started};
 use crate::world::{CANARY, Plan, World};
 
 fn fixture(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pfx").join(name)).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pfx").join(name)).unwrap()
 }
 
 /// A secret, a certificate, and a template that uses both.

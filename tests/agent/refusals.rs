@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use keyvault_injector::vault::Class;
+use keyvault_client::Class;
 use serde_json::{Value, json};
 
 use crate::world::{APP, Plan, TENANT, World};
@@ -111,7 +111,7 @@ fn check(case: &Case) {
         );
         assert!(line.contains(&identity), "{class}: {line}");
     }
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/errors/{class}.md"));
+    let page = Path::new(keyvault_tests::REPOSITORY).join(format!("docs/errors/{class}.md"));
     let page = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
     let next_step = page.lines().find_map(|line| line.strip_prefix("Next step: ")).unwrap_or_else(|| panic!("{class}: the page has no next step"));
     assert!(line.ends_with(&format!("; {}", next_step.trim_end_matches('.'))), "{class}: {line}");

@@ -88,7 +88,7 @@ impl Drop for Sidecar {
 }
 
 fn agent(world: &World, plan: &Plan, command: &str) -> Command {
-    let mut agent = Command::new(env!("CARGO_BIN_EXE_keyvault-agent"));
+    let mut agent = Command::new(keyvault_tests::program("keyvault-agent"));
     agent.args([command, "--root"]).arg(world.root.path()).env_clear().env("KEYVAULT_AGENT_PLAN", plan.0.to_string());
     agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     agent

@@ -53,7 +53,7 @@ fn a_template_is_rendered_as_the_user_of_the_image() {
     let world = World::new();
     // The agent where that user may reach it: above the build directory may be a home.
     let agent = world.path("agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_keyvault-agent"), &agent).unwrap();
+    std::fs::copy(keyvault_tests::program("keyvault-agent"), &agent).unwrap();
     for path in [world.root.path().to_owned(), world.path("keyvault/files"), world.path("dev/termination-log")] {
         std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
     }

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use keyvault_injector::emulator::{Config, Emulator, Options, ServiceAccountKey};
 use serde_json::{Value, json};
+use vault_emulator::{Config, Emulator, Options, ServiceAccountKey};
 
 use crate::emulator::{read, trusting};
 
@@ -123,7 +123,7 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let certificate = root.path().join("application.pem");
         std::fs::File::create(&certificate).unwrap().write_all(application_certificate().as_bytes()).unwrap();
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let listed = secrets().map(|(name, value)| format!("  - {{name: {name}, value: {value}}}\n")).collect::<String>();
         let text = format!("{CONFIG}{listed}");
         let text = format!("{text}  - {{name: large, value: {}}}\n", CANARY.repeat(500));
@@ -226,7 +226,7 @@ impl World {
     pub(crate) fn command(&self, plan: &Plan, script: &str, environment: &[(&str, &str)]) -> Command {
         self.put("dev/termination-log", "");
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", script, env!("CARGO_BIN_EXE_keyvault-agent"), "fetch", "--root"]).arg(self.root.path());
+        command.args(["-c", script, &keyvault_tests::program("keyvault-agent"), "fetch", "--root"]).arg(self.root.path());
         command.env_clear().env("KEYVAULT_AGENT_PLAN", plan.0.to_string()).env("AZURE_CLIENT_ID", "ignored").envs(environment.iter().copied());
         command
     }
@@ -319,7 +319,7 @@ pub(crate) fn secrets() -> impl Iterator<Item = (String, String)> {
 
 /// What Key Vault keeps behind certificates, as secrets: the agent asks for nothing else where the key may be read.
 fn certificates() -> String {
-    let fixture = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pfx").join(name)).unwrap();
+    let fixture = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pfx").join(name)).unwrap();
     let certificates = |text: &str| text[text.find("-----BEGIN CERTIFICATE").unwrap()..].to_owned();
     let chain = fixture("kv-rsa-chain3.expected.pem");
     let (key, public) = (chain.replace(&certificates(&chain), ""), certificates(&chain));

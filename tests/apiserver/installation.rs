@@ -15,7 +15,7 @@ const GUARDED: &str = "the webhook itself may change nothing of a MutatingWebhoo
 
 /// A folder of `manifests`.
 pub(crate) fn manifests(name: &str) -> String {
-    format!("{}/manifests/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/manifests/{name}", keyvault_tests::REPOSITORY)
 }
 
 /// Our namespace and ServiceAccount with the rights of the base and nothing else of it; gives back a token.
@@ -86,7 +86,7 @@ async fn what_the_command_prints_for_another_namespace_is_accepted_too() {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("elsewhere", &[]).await;
     let arguments = ["manifests", "--namespace", &namespace, "--image", "registry.example/other@sha256:00"];
-    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_keyvault-injector")).args(arguments).output().unwrap();
+    let printed = std::process::Command::new(keyvault_tests::program("keyvault-injector")).args(arguments).output().unwrap();
     let printed = String::from_utf8(printed.stdout).unwrap();
     cluster.kubectl_with(&["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"], &printed).await.ok();
 }

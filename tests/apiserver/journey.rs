@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::cluster::{Cluster, Injector, Loopback, OPTED_IN, Setup, until};
 use crate::emulator::Running;
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// The Azure of examples/emulator.yaml, but for whose tokens it takes: those of this cluster.
 async fn azure(cluster: &Cluster, folder: &Path) -> Running {
@@ -69,7 +69,7 @@ impl Kubelet {
         let command = agent["command"].as_array().unwrap();
         assert_eq!(command[0], "/keyvault-agent");
         assert_eq!(agent["args"], Value::Null);
-        let mut program = Command::new(env!("CARGO_BIN_EXE_keyvault-agent"));
+        let mut program = Command::new(keyvault_tests::program("keyvault-agent"));
         program.env_clear().args(command[1..].iter().map(|argument| argument.as_str().unwrap())).arg("--root").arg(self.root.path());
         for variable in agent["env"].as_array().unwrap() {
             program.env(variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap());

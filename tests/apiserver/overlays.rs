@@ -38,9 +38,9 @@ async fn exists(cluster: &Cluster, kind: &str, name: &str) -> bool {
     cluster.kubectl(&["-n", NAME, "get", kind, name]).await.success
 }
 
-async fn config(cluster: &Cluster) -> keyvault_injector::config::Config {
+async fn config(cluster: &Cluster) -> keyvault_mutation::config::Config {
     let map = object(cluster, "configmap", NAME).await;
-    keyvault_injector::config::Config::parse(map["data"]["config.yaml"].as_str().unwrap(), "config.yaml").unwrap()
+    keyvault_mutation::config::Config::parse(map["data"]["config.yaml"].as_str().unwrap(), "config.yaml").unwrap()
 }
 
 /// Ports of the pod and of the configuration are the same.
@@ -114,7 +114,7 @@ async fn with_cert_manager(cluster: &Cluster) {
     assert_eq!(certificate["spec"]["dnsNames"], json!(["keyvault-injector.keyvault-injector.svc"]));
     let volumes = pod["spec"]["volumes"].as_array().unwrap();
     assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == certificate["spec"]["secretName"]), "{volumes:?}");
-    let expected = keyvault_injector::config::TlsSource::Files { cert_file: "/certs/tls.crt".into(), key_file: "/certs/tls.key".into() };
+    let expected = keyvault_mutation::config::TlsSource::Files { cert_file: "/certs/tls.crt".into(), key_file: "/certs/tls.key".into() };
     assert_eq!(config(cluster).await.server.tls, expected);
     for (verb, group, resource, name) in [
         ("get", "", "secrets", "keyvault-injector-tls"),

@@ -24,7 +24,7 @@ struct Uninstalled {
 }
 
 async fn uninstall(kubeconfig: &Path, arguments: &[&str]) -> Uninstalled {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+    let mut command = Command::new(keyvault_tests::program("keyvault-injector"));
     command.arg("uninstall").args(arguments).env("KUBECONFIG", kubeconfig).env_remove("KUBERNETES_SERVICE_HOST").stdin(Stdio::null());
     let output = command.output().await.unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

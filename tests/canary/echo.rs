@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyvault_injector::vault::Class;
+use keyvault_client::Class;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use keyvault_injector::emulator::ServiceAccountKey;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use vault_emulator::ServiceAccountKey;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -86,8 +86,8 @@ impl World {
     pub(crate) async fn start() -> World {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
-        put(&file("emulator.yaml"), &EMULATOR.replace("FIXTURES", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vault-emulator"));
+        put(&file("emulator.yaml"), &EMULATOR.replace("FIXTURES", concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures")));
+        let mut command = Command::new(keyvault_tests::program("vault-emulator"));
         command.arg("--config").arg(file("emulator.yaml")).args(["--listen=127.0.0.1:0", "--imds-listen=127.0.0.1:0", "--state-dir"]);
         let (emulator, facts) = Server::start(command.arg(file("state")), false);
 
@@ -95,7 +95,7 @@ impl World {
         put(&file("tls.crt"), &made.cert.pem());
         put(&file("tls.key"), &made.signing_key.serialize_pem());
         put(&file("config.yaml"), &configuration(&facts, folder.path()));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+        let mut command = Command::new(keyvault_tests::program("keyvault-injector"));
         command.args(["webhook", "--log-format=json", "--defaults=none", "--config"]).arg(file("config.yaml"));
         let (webhook, serving) = Server::start(&mut command, true);
         let http = client(&[&made.cert.pem(), &std::fs::read_to_string(facts["ca"].as_str().unwrap()).unwrap()]);
@@ -186,7 +186,7 @@ impl World {
         let signed = key.token("https://oidc.example.invalid/", subject, "api://AzureADTokenExchange", PATIENCE).unwrap();
         put(&token.join("token"), std::str::from_utf8(signed.expose()).unwrap());
         put(&log, "");
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_keyvault-agent"));
+        let mut command = tokio::process::Command::new(keyvault_tests::program("keyvault-agent"));
         command.env_clear().env("KEYVAULT_AGENT_PLAN", plan).args(["fetch", "--root"]).arg(&root).stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the agent ends").unwrap();
         let text = format!("{}{}", String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyvault_injector::emulator::Config;
+use vault_emulator::Config;
 
 use crate::emulator::{CONFIG, FIXTURES};
 

@@ -63,6 +63,7 @@ fn base64_url(part: &str) -> Value {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "most of them are a table")]
 async fn every_bad_token_request_has_its_number_and_words() {
     let running = Running::start().await;
     let grant = ("grant_type", "client_credentials");

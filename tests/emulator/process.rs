@@ -24,7 +24,7 @@ impl Drop for Process {
 }
 
 fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_vault-emulator"))
+    Command::new(keyvault_tests::program("vault-emulator"))
 }
 
 fn write(folder: &Path, name: &str, text: &str) {

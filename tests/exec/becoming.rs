@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::world::{AGENT, PATH, Running, World, as_a_runtime_starts, run, until, variables, with_signals};
+use crate::world::{PATH, Running, World, agent, as_a_runtime_starts, run, until, variables, with_signals};
 
 #[test]
 fn values_reach_the_program_to_the_byte_beside_the_variables_it_had() {
@@ -78,7 +78,7 @@ fn signals_that_were_ignored_stay_ignored_until_the_program_listens() {
     assert_eq!(u64::from_str_radix(&bits, 16).unwrap() & BITS, BITS, "{bits}");
     for supervise in [&["--"][..], &["--supervise", "--"]] {
         let wrapped = |program: &[&str]| {
-            let mut command = begin(AGENT);
+            let mut command = begin(&agent());
             command.arg("exec").args(supervise).args(program);
             command
         };

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::world::{AGENT, PATH, World, run};
+use crate::world::{PATH, World, agent, run};
 
 #[track_caller]
 fn refused(world: &World, program: &[&str], code: i32, expected: &str) {
@@ -77,7 +77,7 @@ fn values_that_cannot_be_had_end_with_a_code_of_their_class() {
 #[test]
 fn a_command_line_or_plan_that_cannot_be_used_ends_with_64() {
     let agent = |plan: Option<&str>, arguments: &[&str]| {
-        let mut command = Command::new(AGENT);
+        let mut command = Command::new(agent());
         let run = run(command.args(arguments).env_clear().envs(plan.map(|plan| ("KEYVAULT_AGENT_EXEC", plan))));
         (run.status.code(), run.stderr)
     };

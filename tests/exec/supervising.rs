@@ -180,7 +180,7 @@ fn holds(pid: u32, needle: &[u8]) -> bool {
 #[test]
 fn the_parent_is_open_to_its_container_and_never_holds_a_value() {
     let world = World::new(&[("SECRET", CANARY)]);
-    let agent = world.put_program("agent", &std::fs::read(crate::world::AGENT).unwrap(), 0o755);
+    let agent = world.put_program("agent", &std::fs::read(crate::world::agent()).unwrap(), 0o755);
     let plan = json!({"version": 1, "environment": world.path("env")});
     // Root may open everything, so it lets somebody else try as well; the pipe itself stays root's.
     let hook = "readlink /proc/$PPID/fd/1; echo said by a hook >/proc/$PPID/fd/1";

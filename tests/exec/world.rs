@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_keyvault-agent");
+pub(crate) fn agent() -> String {
+    keyvault_tests::program("keyvault-agent")
+}
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// For what takes milliseconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,7 +82,7 @@ impl World {
     pub(crate) fn exec(&self, extra: Value) -> Command {
         let mut plan = json!({"version": 1, "environment": self.path("env"), "terminationMessagePath": self.path("log")});
         plan.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let mut command = as_a_runtime_starts(AGENT);
+        let mut command = as_a_runtime_starts(&agent());
         command.arg("exec").env_clear().env("PATH", PATH).env("KEYVAULT_AGENT_EXEC", plan.to_string());
         command
     }

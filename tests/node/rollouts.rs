@@ -129,7 +129,7 @@ async fn an_installation_goes_and_comes_back_and_blocks_no_pod() {
     let node = Node::alone().await;
     let namespace = node.namespace().await;
     let creations = Creations::start(&namespace).await;
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+    let mut command = tokio::process::Command::new(keyvault_tests::program("keyvault-injector"));
     command.args(["uninstall", "--yes", "--kubeconfig"]).arg(node.cluster.kubeconfig()).stdin(Stdio::null());
     let output = command.output().await.unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -1,8 +1,8 @@
 //! How many of the manifests that people write get variables and restarts, by the shapes of real ones.
 
-use keyvault_injector::config::Config;
-use keyvault_injector::inject::NamespaceDefaults;
-use keyvault_injector::nodes::{KubernetesVersion, NodeAnswers, NodeFacts};
+use keyvault_mutation::config::Config;
+use keyvault_mutation::inject::NamespaceDefaults;
+use keyvault_mutation::nodes::{KubernetesVersion, NodeAnswers, NodeFacts};
 use serde_json::{Map, Value, json};
 
 use super::core::{World, check_promises, review};

@@ -1,8 +1,8 @@
 //! Two replicas may judge one pod: the first before a rollout, the second after it.
 
-use keyvault_injector::config::Config;
-use keyvault_injector::inject::{Injection, NamespaceDefaults};
-use keyvault_injector::nodes::{NodeAnswers, NodeFacts};
+use keyvault_mutation::config::Config;
+use keyvault_mutation::inject::{Injection, NamespaceDefaults};
+use keyvault_mutation::nodes::{NodeAnswers, NodeFacts};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};

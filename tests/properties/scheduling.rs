@@ -1,6 +1,6 @@
 //! What injection costs: the quality of service that Kubernetes computes, and the amounts that its scheduler counts.
 
-use keyvault_injector::quantity::Quantity;
+use keyvault_mutation::quantity::Quantity;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -10,11 +10,11 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use keyvault_injector::format::{self, Object, Rendered, Values};
-use keyvault_injector::plan::{CertificatePart, Encoding, PlanTemplate, Value};
-use keyvault_injector::reference::{GroupFormat, Member};
-use keyvault_injector::secret::SecretValue;
-use keyvault_injector::vault::{Secret, Stored, StoredCertificate};
+use keyvault_client::{Secret, Stored, StoredCertificate};
+use keyvault_common::plan::{CertificatePart, Encoding, PlanTemplate, Value};
+use keyvault_common::secret::SecretValue;
+use keyvault_delivery::format::{self, Object, Rendered, Values};
+use keyvault_mutation::reference::{GroupFormat, Member};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -36,6 +36,7 @@ fn main() -> Outcome<()> {
 }
 
 /// Values that formats and their readers stumble over.
+#[allow(clippy::too_many_lines, reason = "most of them are a table")]
 fn values() -> Vec<(String, String)> {
     let plain = [
         ("empty", ""),

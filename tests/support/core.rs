@@ -1,10 +1,10 @@
 //! The pure core as tests call it, and what must hold for every pod that it answers.
 
-use keyvault_injector::config::Config;
-use keyvault_injector::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
-use keyvault_injector::nodes::NodeAnswers;
-use keyvault_injector::plan::{PLAN_VARIABLE, Plan};
-use keyvault_injector::pod::PodView;
+use keyvault_common::plan::{PLAN_VARIABLE, Plan};
+use keyvault_mutation::config::Config;
+use keyvault_mutation::inject::{Denial, Injection, NamespaceDefaults, Outcome, ServiceAccountDefaults, inject};
+use keyvault_mutation::nodes::NodeAnswers;
+use keyvault_mutation::pod::PodView;
 use serde_json::{Map, Value, json};
 
 /// Everything that decides about a pod, but for the pod.

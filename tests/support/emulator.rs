@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use keyvault_injector::emulator::{Addresses, Config, Emulator, Options, ServiceAccountKey};
-use keyvault_injector::secret::SecretValue;
+use keyvault_common::secret::SecretValue;
 use reqwest::{Client, ClientBuilder};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::task::JoinHandle;
+use vault_emulator::{Addresses, Config, Emulator, Options, ServiceAccountKey};
 
 pub(crate) const TENANT: &str = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee";
 pub(crate) const OTHER_TENANT: &str = "99999999-bbbb-cccc-dddd-eeeeeeeeeeee";
@@ -27,7 +27,7 @@ pub(crate) const ISSUER: &str = "https://oidc.example.invalid/";
 pub(crate) const SUBJECT: &str = "system:serviceaccount:default:app";
 pub(crate) const AUDIENCE: &str = "api://AzureADTokenExchange";
 pub(crate) const RESOURCE: &str = "https://vault.azure.net";
-pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
 /// A configuration with one of everything.
 pub(crate) const CONFIG: &str = r#"

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
-use keyvault_injector::inject::{Denial, Injection, Outcome};
-use keyvault_injector::pod::PodView;
 use keyvault_injector::webhook::{Decide, Defaults, FixedDefaults, Limits, Metrics, PodDefaults, Reviewer, router};
+use keyvault_mutation::inject::{Denial, Injection, Outcome};
+use keyvault_mutation::pod::PodView;
 use serde_json::{Value, json};
 
 /// A review of the creation of `pod` in namespace `payments`.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::http::Request;
-use keyvault_injector::inject::{Denial, Injection, Outcome};
 use keyvault_injector::webhook::{Decide, FixedDefaults, Limits, Metrics};
+use keyvault_mutation::inject::{Denial, Injection, Outcome};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

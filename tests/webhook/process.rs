@@ -41,7 +41,7 @@ fn files(folder: &Path) -> String {
 /// The program as a shell starts it, so that a test may lower its limits first.
 fn program(limits: &str, config: &Path) -> Command {
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("{limits} exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_keyvault-injector"));
+    command.arg("-c").arg(format!("{limits} exec \"$0\" \"$@\"")).arg(keyvault_tests::program("keyvault-injector"));
     command.arg("webhook").arg("--config").arg(config).env_remove("KUBERNETES_SERVICE_HOST");
     command.stderr(Stdio::piped()).kill_on_drop(true);
     command

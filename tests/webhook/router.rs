@@ -10,12 +10,12 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, StatusCode};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
-use keyvault_injector::config::Config;
-use keyvault_injector::inject::{Denial, Injection, Outcome};
 use keyvault_injector::tls::{Stop, Stopping};
 use keyvault_injector::webhook::{
     Decide, Defaults, FixedDefaults, Health, Limits, LookupError, Metrics, PodDefaults, Reviewer, health_router, router, serve_health,
 };
+use keyvault_mutation::config::Config;
+use keyvault_mutation::inject::{Denial, Injection, Outcome};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;

@@ -17,7 +17,7 @@ pub(super) const ADMISSION: &str = "admission.yaml";
 pub(super) const TOKENS: &str = "tokens.csv";
 pub(super) const KUBECONFIG: &str = "kubeconfig";
 /// RSA: Entra takes no other from an issuer.
-pub(super) const SERVICE_ACCOUNT_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sa.key.pem");
+pub(super) const SERVICE_ACCOUNT_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/sa.key.pem");
 
 const ADMINISTRATOR: &str = "administrator-of-a-test";
 

@@ -96,7 +96,7 @@ impl Injector {
         fs::write(file("config.yaml"), format!("{agent}{server}{}", setup.config)).unwrap();
         let kubeconfig = cluster.kubeconfig_for(folder.path(), setup.namespace, setup.token);
 
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+        let mut command = Command::new(keyvault_tests::program("keyvault-injector"));
         command.arg("webhook").arg("--config").arg(file("config.yaml")).args(["--defaults", "cluster", "--log-format", "json"]);
         command.env("KUBECONFIG", kubeconfig).env_remove("KUBERNETES_SERVICE_HOST").stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -79,7 +79,7 @@ enum Program {
 
 /// Our own build, with subcommands for every program of a cluster.
 pub(crate) fn build() -> Result<PathBuf, String> {
-    let build = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kube/build");
+    let build = concat!(env!("CARGO_MANIFEST_DIR"), "/kube/build");
     let output = Command::new(build).stdin(Stdio::null()).output().map_err(|error| format!("{build}: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout).into()) } else { Err(text(&output.stderr)) }

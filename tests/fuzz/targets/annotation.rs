@@ -4,10 +4,10 @@
 
 use std::sync::LazyLock;
 
-use keyvault_injector::config::Config;
-use keyvault_injector::inject::{Injection, NamespaceDefaults, ServiceAccountDefaults, inject};
-use keyvault_injector::nodes::{KubernetesVersion, NodeAnswers};
-use keyvault_injector::pod::PodView;
+use keyvault_mutation::config::Config;
+use keyvault_mutation::inject::{Injection, NamespaceDefaults, ServiceAccountDefaults, inject};
+use keyvault_mutation::nodes::{KubernetesVersion, NodeAnswers};
+use keyvault_mutation::pod::PodView;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use keyvault_injector::format::Key;
-use keyvault_injector::vault::Jwk;
+use keyvault_delivery::format::Key;
+use keyvault_client::Jwk;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

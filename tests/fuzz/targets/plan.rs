@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use keyvault_injector::plan::Plan;
+use keyvault_common::plan::Plan;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 
-use keyvault_injector::format::{Object, Values, render};
-use keyvault_injector::names::ObjectKind;
-use keyvault_injector::plan::{Encoding, PlanTemplate, Value};
-use keyvault_injector::secret::SecretValue;
-use keyvault_injector::template::Template;
-use keyvault_injector::vault::Secret;
+use keyvault_delivery::format::{Object, Values, render};
+use keyvault_common::names::ObjectKind;
+use keyvault_common::plan::{Encoding, PlanTemplate, Value};
+use keyvault_common::secret::SecretValue;
+use keyvault_common::template::Template;
+use keyvault_client::Secret;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use keyvault_injector::format::{Object, Rendered, Values, render};
-use keyvault_injector::plan::{Encoding, PlanTemplate, Value};
-use keyvault_injector::secret::SecretValue;
-use keyvault_injector::vault::Secret;
+use keyvault_delivery::format::{Object, Rendered, Values, render};
+use keyvault_common::plan::{Encoding, PlanTemplate, Value};
+use keyvault_common::secret::SecretValue;
+use keyvault_client::Secret;
 use libfuzzer_sys::fuzz_target;
 
 const FILTERS: [&str; 7] = ["b64decode", "b64encode", "dotenv", "json", "properties", "shell", "urlencode"];

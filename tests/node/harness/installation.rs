@@ -25,7 +25,7 @@ impl Node {
 
     /// `keyvault-injector manifests … | kubectl apply -f -`.
     pub(crate) async fn apply_manifests(&self, more: &[&str]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyvault-injector"));
+        let mut command = Command::new(keyvault_tests::program("keyvault-injector"));
         command.args(["manifests", "--image", PRODUCT_IMAGE, "--tenant-id", TENANT]).args(more);
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -157,7 +157,7 @@ impl Node {
 
 /// What `tests/node/prepare` has made.
 fn prepared() -> PathBuf {
-    let prepare = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/prepare");
+    let prepare = concat!(env!("CARGO_MANIFEST_DIR"), "/node/prepare");
     let output = Command::new(prepare).stderr(std::process::Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{prepare} has failed");
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())

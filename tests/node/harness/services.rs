@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::mpsc;
 
-use keyvault_injector::emulator::{self, Config, Options};
 use serde_json::Value;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use vault_emulator::{Config, Options};
 
 use crate::cluster::Cluster;
 use crate::dns::{NameServer, Record, Reply};
@@ -57,7 +57,7 @@ pub(super) async fn start(cluster: &Cluster) -> Emulator {
             let config = Config::parse(&config, &folder).unwrap_or_else(|error| panic!("{error}"));
             let at = |port: u16| format!("{VAULTS}:{port}").parse().unwrap();
             let options = Options { listen: at(443), imds_listen: Some(at(80)), state_dir: None };
-            let bound = emulator::Emulator::bind(config, options).await.unwrap();
+            let bound = vault_emulator::Emulator::bind(config, options).await.unwrap();
             sender.send(bound.ca_pem().to_owned()).unwrap();
             bound.serve(std::future::pending()).await;
         });

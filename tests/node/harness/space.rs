@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/space");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node/space");
 const CGROUPS: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "keyvault-injector-node-";
 

@@ -1,0 +1,1 @@
+//! The demo is an example of this package: `cargo run --release --example demo`.

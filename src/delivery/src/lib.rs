@@ -1,0 +1,4 @@
+//! Objects are fetched, and become the bytes of files and variables.
+
+pub mod fetch;
+pub mod format;
