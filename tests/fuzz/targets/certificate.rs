@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use keyvault_delivery::format::Certificate;
 use keyvault_common::plan::CertificatePart;
 use keyvault_common::secret::SecretValue;
+use keyvault_delivery::format::Certificate;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
 fuzz_target!(|stored: &[u8]| {

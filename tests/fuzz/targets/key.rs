@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use keyvault_delivery::format::Key;
 use keyvault_client::Jwk;
+use keyvault_delivery::format::Key;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

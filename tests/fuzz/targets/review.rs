@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cap::Cap;
-use keyvault_mutation::config::Config;
 use keyvault_injector::webhook::{FixedDefaults, Metrics, Reviewer};
+use keyvault_mutation::config::Config;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

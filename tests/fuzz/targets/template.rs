@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 
-use keyvault_delivery::format::{Object, Values, render};
+use keyvault_client::Secret;
 use keyvault_common::names::ObjectKind;
 use keyvault_common::plan::{Encoding, PlanTemplate, Value};
 use keyvault_common::secret::SecretValue;
 use keyvault_common::template::Template;
-use keyvault_client::Secret;
+use keyvault_delivery::format::{Object, Values, render};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

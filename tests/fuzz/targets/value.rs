@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use keyvault_delivery::format::{Object, Rendered, Values, render};
+use keyvault_client::Secret;
 use keyvault_common::plan::{Encoding, PlanTemplate, Value};
 use keyvault_common::secret::SecretValue;
-use keyvault_client::Secret;
+use keyvault_delivery::format::{Object, Rendered, Values, render};
 use libfuzzer_sys::fuzz_target;
 
 const FILTERS: [&str; 7] = ["b64decode", "b64encode", "dotenv", "json", "properties", "shell", "urlencode"];
