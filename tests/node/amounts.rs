@@ -92,3 +92,68 @@ async fn a_quota_counts_the_agent_and_has_room_for_the_pod() {
         json!({"requests.cpu": "50m", "requests.memory": "80Mi", "limits.cpu": "800m", "limits.memory": "160Mi"})
     );
 }
+
+/// The requests of cpu on the node, in thousandths.
+async fn reserved(node: &Node) -> i64 {
+    let described = node.cluster.kubectl(&["describe", "node", crate::harness::NODE]).await.ok();
+    let (_, allocated) = described.split_once("Allocated resources:").unwrap_or_else(|| panic!("{described}"));
+    let cpu = allocated.lines().find_map(|line| line.trim().strip_prefix("cpu ")).unwrap_or_else(|| panic!("{described}"));
+    thousandths(cpu.split_whitespace().next().unwrap())
+}
+
+fn thousandths(cpu: &str) -> i64 {
+    cpu.strip_suffix('m').map_or_else(|| cpu.parse::<i64>().unwrap() * 1000, |number| number.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_pod_that_just_fits_the_node_fits_with_its_files_and_one_whose_sidecar_does_not_is_told() {
+    let node = Node::alone().await;
+    let namespace = node.namespace().await;
+    // Replicas that still drain reserve what they did, and what goes later would leave room that nobody has counted.
+    for replica in node.replicas_that(|replica| !replica["metadata"]["deletionTimestamp"].is_null()).await {
+        node.product(&["delete", "pod", "--ignore-not-found", "--grace-period=1", "--timeout=120s", replica["metadata"]["name"].as_str().unwrap()])
+            .await
+            .ok();
+    }
+    let other_tests = async || {
+        let pods: Value = serde_json::from_str(&node.cluster.kubectl(&["get", "pods", "--all-namespaces", "-o", "json"]).await.ok()).unwrap();
+        let others = pods["items"].as_array().unwrap().iter().filter(|pod| pod["metadata"]["namespace"] != crate::harness::PRODUCT);
+        (others.count() == 0).then_some(())
+    };
+    crate::harness::until("node without pods of other tests", other_tests).await;
+
+    let room = 60;
+    let allocatable: Value = serde_json::from_str(&node.cluster.kubectl(&["get", "node", crate::harness::NODE, "-o", "json"]).await.ok()).unwrap();
+    let free = thousandths(allocatable["status"]["allocatable"]["cpu"].as_str().unwrap()) - reserved(&node).await;
+    let plain = |name: &str, resources: &str| {
+        let mut pod = asking(name, resources, &[]);
+        pod["metadata"]["annotations"] = json!({});
+        pod
+    };
+    namespace.apply(&[plain("ballast", &format!(r#"{{"requests": {{"cpu": "{}m"}}}}"#, free - room))]).await;
+    namespace.ready("ballast").await;
+
+    // Guaranteed: its agent requests its limits, too.
+    let fits = format!(r#"{{"limits": {{"cpu": "{room}m", "memory": "64Mi"}}}}"#);
+    namespace.apply(&[asking("fits", &fits, &[("secrets", "db-password")])]).await;
+    let pod = namespace.ready("fits").await;
+    assert_eq!(pod["status"]["qosClass"], "Guaranteed");
+    namespace.kubectl(&["delete", "pod", "fits"]).await.ok();
+
+    let warned = namespace.apply(&[asking("larger", &fits, &[("secrets", "db-password"), ("refresh", "1h")])]).await;
+    let words = "container keyvault-agent-watch adds 100m cpu and 32Mi memory to what the pod reserves; set keyvault-injector.io/agent-resources for other amounts";
+    assert!(warned.contains(words), "{warned}");
+    let unschedulable =
+        |pod: &Value| pod["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|one| one["reason"] == "Unschedulable"));
+    let pod = namespace.when("pod/larger", "unschedulable", unschedulable).await;
+    let condition = pod["status"]["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "PodScheduled").unwrap();
+    assert!(condition["message"].as_str().unwrap().starts_with("0/1 nodes are available: 1 Insufficient cpu."), "{condition}");
+    // And the remedy that the warning names is one.
+    namespace.kubectl(&["delete", "pod", "larger"]).await.ok();
+    namespace.kubectl(&["delete", "pod", "ballast"]).await.ok();
+    namespace.apply(&[plain("ballast-2", &format!(r#"{{"requests": {{"cpu": "{}m"}}}}"#, free - room - 10))]).await;
+    namespace.ready("ballast-2").await;
+    let amounts = "{requests: {cpu: 10m}, limits: {cpu: 10m}}";
+    namespace.apply(&[asking("smaller", &fits, &[("secrets", "db-password"), ("refresh", "1h"), ("agent-resources", amounts)])]).await;
+    namespace.ready("smaller").await;
+}

@@ -28,10 +28,7 @@ async fn describe_names_each_object_that_the_vault_refuses() {
     let forbidden =
         FORBIDDEN.replace("CLIENT", CLIENT).replace("TENANT", TENANT).replace("ISSUER", &node.cluster.url()).replace("NAMESPACE", &namespace.name);
     assert_eq!(message, [&forbidden, MISSING, DISABLED].join("\n"));
-    let described = namespace.kubectl(&["describe", "pod", "refused"]).await.ok();
-    for line in message.lines() {
-        assert!(described.contains(line), "{line}\n{described}");
-    }
+    namespace.describes("refused", &message).await;
 }
 
 #[tokio::test]
@@ -40,12 +37,20 @@ async fn a_vault_that_hangs_is_told_and_the_pod_starts_once_it_answers() {
     let namespace = node.namespace().await;
     node.emulator.set("hanging", "x").await;
     node.emulator.fault(json!({"plane": "vault", "kind": "delay", "delay_ms": 600_000, "match": "^/secrets/hanging", "count": 1})).await;
-    namespace.apply(&[pod("hung", &[("secrets", "hanging"), ("deadline", "3s")], json!({"containers": [shell("app", STAY)]}))]).await;
+    namespace.apply(&[pod("hung", &[("secrets", "hanging"), ("deadline", "8s")], json!({"containers": [shell("app", STAY)]}))]).await;
     let pod = namespace.ready("hung").await;
-    assert_eq!(Namespace::container(&pod, "keyvault-agent")["restartCount"], 1);
-    let words = "timeout demo/hanging: demo.vault.azure.net (10.96.0.20) did not answer within 3s (no time for another try before the deadline); \
-        check that the pod can reach the address, or raise the deadline";
-    assert_eq!(namespace.message("hung", "keyvault-agent").await, words);
+    // A busy machine may need more than one try once the vault answers.
+    assert!(Namespace::container(&pod, "keyvault-agent")["restartCount"].as_u64().unwrap() >= 1);
+    let message = namespace.message("hung", "keyvault-agent").await;
+    // What was left of the deadline when the question was asked.
+    let (before, rest) = message.split_once("did not answer within ").unwrap_or_else(|| panic!("{message}"));
+    let seconds = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    assert_eq!(before, "timeout demo/hanging: demo.vault.azure.net (10.96.0.20) ", "{message}");
+    assert_eq!(
+        seconds, "s (no time for another try before the deadline); check that the pod can reach the address, or raise the deadline",
+        "{message}"
+    );
+    namespace.describes("hung", &message).await;
 }
 
 #[tokio::test]

@@ -26,30 +26,31 @@ async fn an_app_a_wrapper_a_sidecar_and_a_sandbox_come_back_with_their_files() {
     let line = format!("{PASSWORD} {PASSWORD}\n");
 
     let pod = namespace.ready("web").await;
+    namespace.says("web", "app", &line).await;
     let processes = processes::of_container(&pod, "app");
     let program = processes.iter().find(|process| process.inside != 1 && process.name == "sh").expect("the program below the wrapper");
     program.kill();
     let pod = restarted(&namespace, "web", "app", 1).await;
     assert_eq!(Namespace::container(&pod, "app")["lastState"]["terminated"]["exitCode"], 137);
-    assert_eq!(namespace.logs("web", "app").await, line);
+    namespace.says("web", "app", &line).await;
 
     let wrapper = &processes::of_container(&pod, "app")[0];
     assert_eq!((wrapper.inside, wrapper.name.as_str()), (1, "keyvault-agent"));
     wrapper.kill();
     let pod = restarted(&namespace, "web", "app", 2).await;
-    assert_eq!(namespace.logs("web", "app").await, line);
+    namespace.says("web", "app", &line).await;
 
     processes::of_container(&pod, "keyvault-agent-watch")[0].kill();
     let pod = restarted(&namespace, "web", "keyvault-agent-watch", 1).await;
     assert_eq!(restarts(&pod, "app"), 2);
-    let log = namespace.logs("web", "keyvault-agent-watch").await;
-    assert!(log.contains("the files are in place already") && !log.contains("db-password: read"), "{log}");
+    let log = namespace.logged("web", "keyvault-agent-watch", "the files are in place already").await;
+    assert!(!log.contains("db-password: read"), "{log}");
 
     let before = pod["status"]["podIP"].clone();
     processes::of_sandbox(&pod).kill();
     let again = |pod: &Value| condition(pod, "Ready") && pod["status"]["podIP"] != before;
     namespace.when("pod/web", "in a new sandbox", again).await;
-    assert_eq!(namespace.logs("web", "app").await, line);
+    namespace.says("web", "app", &line).await;
 }
 
 #[tokio::test]

@@ -8,14 +8,18 @@ mod amounts;
 #[path = "../apiserver/cluster/mod.rs"]
 mod cluster;
 mod controllers;
+mod creations;
 #[path = "../support/dns.rs"]
 mod dns;
 #[path = "../support/emulator.rs"]
 mod emulator;
 mod failing;
 mod files;
+mod following;
 mod harness;
+mod installing;
 mod killed;
 mod refreshing;
+mod restarting;
 mod rollouts;
 mod variables;

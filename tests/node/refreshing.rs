@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::harness::{Node, pod, shell, until};
 
 /// Says which value it has been started with, and on SIGHUP which one it finds.
-const FOLLOWS: &str = "echo \"started with $VALUE\"
-trap 'echo \"now $(cat /keyvault/value), and still $VALUE\"' HUP; trap 'exit 0' TERM
+const FOLLOWS: &str = "trap 'echo \"now $(cat /keyvault/value), and still $VALUE\"' HUP; trap 'exit 0' TERM
+echo \"started with $VALUE\"
 while :; do sleep 3600 & wait $!; done";
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn a_new_value_comes_with_the_interval_or_at_once_and_the_program_is_told(
             ("on-change-spread", "0s"),
             ("metrics-port", "9100"),
         ];
-        pod(name, &asked, json!({"containers": [shell("app", FOLLOWS)]}))
+        pod(name, &asked, json!({"shareProcessNamespace": name == "at-once", "containers": [shell("app", FOLLOWS)]}))
     };
     namespace.apply(&[follows("interval", "30s"), follows("at-once", "24h")]).await;
     for name in ["interval", "at-once"] {
@@ -58,13 +58,13 @@ async fn an_outage_leaves_the_last_good_files_and_is_told_until_it_ends() {
     let asked = [("secrets", "outage"), ("refresh", "30s")];
     namespace.apply(&[pod("lasting", &asked, json!({"containers": [shell("app", crate::harness::STAY)]}))]).await;
     namespace.ready("lasting").await;
-    node.emulator.set("outage", "two").await;
-    node.emulator.fault(json!({"plane": "vault", "kind": "rbac", "match": "^/secrets/outage", "count": 2})).await;
+    node.emulator.set_disabled("outage", "two").await;
     let failures = async || {
         let status = namespace.sh("lasting", "app", "cat /keyvault/..status.json; echo; cat /keyvault/outage").await;
-        status.contains("\"rbac\"").then_some(status)
+        status.contains("\"disabled\"").then_some(status)
     };
     let seen = until("failed refresh", failures).await;
     assert!(seen.ends_with("one"), "{seen}");
+    node.emulator.set("outage", "two").await;
     until("new value", async || (namespace.sh("lasting", "app", "cat /keyvault/outage").await == "two").then_some(())).await;
 }

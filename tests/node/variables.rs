@@ -78,13 +78,20 @@ async fn probes_and_hooks_see_what_the_program_sees() {
     let check = json!({"exec": {"command": ["/bin/sh", "-c", "test \"$PASSWORD\" = 'correct horse battery staple'"]}});
     let hook = json!({"exec": {"command": ["/bin/sh", "-c", "echo \"hook saw ${#PASSWORD}\" >/proc/1/fd/1"]}});
     let more = json!({"readinessProbe": check, "livenessProbe": check, "startupProbe": check, "lifecycle": {"postStart": hook}});
-    let app = || json!({"containers": [shell_with("app", STAY, more.clone())]});
+    let script = format!("echo \"program saw ${{#PASSWORD}}\" >/proc/1/fd/1{STAY}");
+    let app = |user: u32| json!({"securityContext": {"runAsUser": user}, "containers": [shell_with("app", &script, more.clone())]});
     let supervised = [("env", "PASSWORD=db-password"), ("refresh", "1m"), ("on-change", "signal:SIGHUP")];
-    namespace.apply(&[pod("plain", &supervised[..1], app()), pod("supervised", &supervised, app())]).await;
-    for name in ["plain", "supervised"] {
+    let ways = |name: &str, user| [pod(name, &supervised[..1], app(user)), pod(&format!("{name}-supervised"), &supervised, app(user))];
+    namespace.apply(&[ways("root", 0), ways("user", 1000)].concat()).await;
+    for name in ["root", "root-supervised", "user", "user-supervised"] {
         let pod = namespace.ready(name).await;
         assert_eq!(restarts(&pod, "app"), 0, "{name}");
-        assert_eq!(namespace.logs(name, "app").await, "hook saw 28\n", "{name}");
+        // The hook and the program run beside each other.
+        namespace.logged(name, "app", "hook saw 28\n").await;
+        let log = namespace.logged(name, "app", "program saw 28\n").await;
+        let mut lines: Vec<_> = log.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["hook saw 28", "program saw 28"], "{name}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Node, PRODUCT_IMAGE, TENANT, until};
 use crate::cluster::Output;
@@ -19,7 +19,7 @@ impl Node {
         .await;
         self.apply_manifests(&[]).await;
         self.rolled_out().await;
-        self.configure("").await;
+        self.configure("", "").await;
         self.rolled_out().await;
     }
 
@@ -32,10 +32,10 @@ impl Node {
         self.cluster.kubectl_with(&["apply", "-f", "-"], std::str::from_utf8(&output.stdout).unwrap()).await.ok();
     }
 
-    /// Gives the replicas their configuration, with more of `agent`, and restarts them.
-    pub(crate) async fn configure(&self, more: &str) {
-        let agent = format!("{{image: {PRODUCT_IMAGE}, extraCaFile: /etc/keyvault-injector/ca.pem, {more}}}");
-        let config = format!("agent: {agent}\ndefaults: {{tenantId: {TENANT}}}\nserver: {{tls: selfManaged}}\nfeatures: {{envFiles: on}}\n");
+    /// Gives the replicas their configuration, with more of `agent` and more of `features`, and restarts them. Features are `auto` otherwise.
+    pub(crate) async fn configure(&self, agent: &str, features: &str) {
+        let agent = format!("{{image: {PRODUCT_IMAGE}, extraCaFile: /etc/keyvault-injector/ca.pem, {agent}}}");
+        let config = format!("agent: {agent}\ndefaults: {{tenantId: {TENANT}}}\nserver: {{tls: selfManaged}}\nfeatures: {{{features}}}\n");
         let patch = json!({"data": {"config.yaml": config, "ca.pem": self.emulator.ca_pem}}).to_string();
         self.product(&["patch", "configmap", PRODUCT, "--patch", &patch]).await.ok();
         self.product(&["rollout", "restart", "deployment", PRODUCT]).await.ok();
@@ -49,6 +49,23 @@ impl Node {
             let log = self.product(&["logs", "deployment/keyvault-injector", "--tail=30"]).await;
             panic!("{rolled:?}\n{seen}\n{log:?}");
         }
+    }
+
+    /// The replicas that serve: not those that stop.
+    pub(crate) async fn replicas(&self) -> Vec<Value> {
+        self.replicas_that(|replica| replica["metadata"]["deletionTimestamp"].is_null()).await
+    }
+
+    pub(crate) async fn replicas_that(&self, hold: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let pods = self.product(&["get", "pods", "-l", "app.kubernetes.io/name=keyvault-injector", "-o", "json"]).await.ok();
+        let Value::Array(pods) = serde_json::from_str::<Value>(&pods).unwrap()["items"].take() else { panic!("{pods}") };
+        pods.into_iter().filter(hold).collect()
+    }
+
+    /// What a replica counts.
+    pub(crate) async fn metrics(&self, replica: &Value) -> String {
+        let name = replica["metadata"]["name"].as_str().unwrap();
+        self.product(&["get", "--raw", &format!("/api/v1/namespaces/{PRODUCT}/pods/{name}:8080/proxy/metrics")]).await.ok()
     }
 
     /// kubectl in the product's namespace.

@@ -34,12 +34,17 @@ impl Node {
     }
 
     pub(crate) async fn namespace_with(&self, labels: &[(&str, &str)]) -> Namespace<'_> {
+        self.namespace_labelled(&[&[OPTED_IN], labels].concat()).await
+    }
+
+    /// Not opted in: the webhook is not asked about pods in it.
+    pub(crate) async fn namespace_apart(&self) -> Namespace<'_> {
+        self.namespace_labelled(&[]).await
+    }
+
+    async fn namespace_labelled(&self, labels: &[(&str, &str)]) -> Namespace<'_> {
         let name = name(self.names.fetch_add(1, Ordering::Relaxed));
-        let labels: Value = std::iter::once(&OPTED_IN)
-            .chain(labels)
-            .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
-            .collect::<serde_json::Map<_, _>>()
-            .into();
+        let labels: Value = labels.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect::<serde_json::Map<_, _>>().into();
         let annotations = serde_json::json!({"azure.workload.identity/client-id": CLIENT});
         let objects = format!(
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {labels}}}}}\n---\n\
@@ -65,6 +70,12 @@ impl Namespace<'_> {
     pub(crate) async fn try_to_apply(&self, objects: &[Value]) -> Output {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.node.cluster.kubectl_with(&["-n", &self.name, "apply", "-f", "-"], &list.to_string()).await
+    }
+
+    /// What would become of an object. Nothing is kept.
+    pub(crate) async fn dry_run(&self, object: &Value) -> Output {
+        let arguments = ["-n", &self.name, "create", "--dry-run=server", "-o", "json", "-f", "-"];
+        self.node.cluster.kubectl_with(&arguments, &object.to_string()).await
     }
 
     /// An object as the API has it now.
@@ -115,8 +126,27 @@ impl Namespace<'_> {
         self.kubectl(&["exec", pod, "-c", container, "--", "/bin/sh", "-c", script]).await.ok()
     }
 
+    /// The log of a container that has ended. That of one that runs may still be on its way: see [`Namespace::says`].
     pub(crate) async fn logs(&self, pod: &str, container: &str) -> String {
         self.kubectl(&["logs", pod, "-c", container]).await.ok()
+    }
+
+    /// Waits until a container has written exactly this, to one of its two streams: of two, either may be first.
+    pub(crate) async fn says(&self, pod: &str, container: &str, expected: &str) {
+        until(&format!("{expected:?} as the log of {container} in {pod}"), async || {
+            let log = self.kubectl(&["logs", pod, "-c", container]).await;
+            assert!(!log.success || expected.starts_with(&log.stdout), "{pod} {container}: {:?} is not {expected:?}", log.stdout);
+            (log.success && log.stdout == expected).then_some(())
+        })
+        .await;
+    }
+
+    /// What `kubectl describe` prints of a pod has each line of a text, word for word.
+    pub(crate) async fn describes(&self, pod: &str, text: &str) {
+        let described = self.kubectl(&["describe", "pod", pod]).await.ok();
+        for line in text.lines() {
+            assert!(described.contains(line), "{line}\n{described}");
+        }
     }
 
     /// Waits for a line in a container's log, and gives the log.

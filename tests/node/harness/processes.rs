@@ -17,7 +17,22 @@ pub(crate) struct Process {
 impl Process {
     /// SIGKILL, as the kernel sends it when memory runs out.
     pub(crate) fn kill(&self) {
-        assert!(Command::new("kill").args(["-9", &self.outside.to_string()]).status().unwrap().success(), "{self:?}");
+        self.signal("-KILL");
+    }
+
+    /// SIGSTOP: it lives, keeps its connections, and does nothing.
+    pub(crate) fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Whether nothing of it is left but its number.
+    pub(crate) fn has_ended(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.outside));
+        status.is_err() || status.is_ok_and(|status| status.lines().any(|line| line.starts_with("State:") && line.contains(['Z', 'X'])))
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.outside.to_string()]).status().unwrap().success(), "{self:?}");
     }
 }
 

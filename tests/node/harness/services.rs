@@ -115,6 +115,15 @@ vaults:
 impl Emulator {
     /// Writes a new version of a secret of `demo`.
     pub(crate) async fn set(&self, name: &str, value: &str) {
+        self.put(name, serde_json::json!({"value": value})).await;
+    }
+
+    /// Writes a new version that nobody may read. The next one ends that.
+    pub(crate) async fn set_disabled(&self, name: &str, value: &str) {
+        self.put(name, serde_json::json!({"value": value, "attributes": {"enabled": false}})).await;
+    }
+
+    async fn put(&self, name: &str, version: Value) {
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", WRITER),
@@ -126,7 +135,7 @@ impl Emulator {
         let answer = read(request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.unwrap()).await;
         let token = answer.json["access_token"].as_str().unwrap_or_else(|| panic!("{}", answer.json));
         let request = self.http().put(format!("https://demo.vault.azure.net/secrets/{name}?api-version=7.4")).bearer_auth(token);
-        let request = request.header("content-type", "application/json").body(serde_json::json!({"value": value}).to_string());
+        let request = request.header("content-type", "application/json").body(version.to_string());
         let answer = read(request.send().await.unwrap()).await;
         assert_eq!(answer.status, 200, "{}", answer.json);
     }
