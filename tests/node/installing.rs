@@ -56,8 +56,7 @@ async fn an_installation_changes_to_host_ports_and_back_and_no_creation_fails() 
     assert!(!node.replicas().await.iter().any(on_host));
     creations.more(20).await;
     creations.all_injected().await;
-    node.configure("", "").await;
-    node.rolled_out().await;
+    node.configured("", "", "image").await;
     on_the_pods_network(&namespace).await;
 }
 

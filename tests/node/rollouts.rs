@@ -13,8 +13,7 @@ async fn no_creation_fails_while_replicas_are_replaced_and_configured() {
     node.product(&["rollout", "restart", "deployment", PRODUCT]).await.ok();
     node.rolled_out().await;
     // Wrapped containers get the agent's program in another way: two replicas that disagree may see the same pod.
-    node.configure("logLevel: debug", "imageVolumes: off").await;
-    node.rolled_out().await;
+    node.configured("logLevel: debug", "imageVolumes: off", "emptyDir").await;
     creations.more(20).await;
     creations.all_injected().await;
 
@@ -24,8 +23,7 @@ async fn no_creation_fails_while_replicas_are_replaced_and_configured() {
     let pod = namespace.ready("copied").await;
     assert_eq!(program_volume(&pod)["emptyDir"]["medium"], "Memory", "{}", pod["spec"]["volumes"]);
     namespace.says("copied", "app", "it is correct horse battery staple\n").await;
-    node.configure("", "").await;
-    node.rolled_out().await;
+    node.configured("", "", "image").await;
 }
 
 const SAY: &str = "echo \"it is $PASSWORD\"\ntrap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done";

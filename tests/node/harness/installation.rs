@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{Node, PRODUCT_IMAGE, TENANT, until};
+use super::{Node, PRODUCT_IMAGE, TENANT, pod, shell, until};
 use crate::cluster::Output;
 
 pub(crate) const PRODUCT: &str = "keyvault-injector";
@@ -19,8 +19,30 @@ impl Node {
         .await;
         self.apply_manifests(&[]).await;
         self.rolled_out().await;
-        self.configure("", "").await;
+        self.configured("", "", "image").await;
+    }
+
+    /// Gives the replicas their configuration, and waits until pods get what it says: the agent's program by a volume of this kind. On a busy machine a replica that
+    /// stops may still be asked when the rollout is over.
+    pub(crate) async fn configured(&self, agent: &str, features: &str, program: &str) {
+        self.configure(agent, features).await;
         self.rolled_out().await;
+        let namespace = self.namespace().await;
+        let probe = pod("probe", &[("env", "PASSWORD=db-password")], json!({"containers": [shell("app", "true")]}));
+        let by_the_new = async || {
+            let made = namespace.dry_run(&probe).await;
+            let made: Value = serde_json::from_str(&made.stdout).ok()?;
+            let volumes = made["spec"]["volumes"].as_array()?;
+            let by = volumes.iter().any(|volume| volume["name"] == "keyvault-program" && volume[program].is_object());
+            (by && made["spec"]["initContainers"][0].to_string().contains("BEGIN CERTIFICATE")).then_some(())
+        };
+        until("pods by the new configuration", async || {
+            for _ in 0..3 {
+                by_the_new().await?;
+            }
+            Some(())
+        })
+        .await;
     }
 
     /// `keyvault-injector manifests … | kubectl apply -f -`.
@@ -33,7 +55,7 @@ impl Node {
     }
 
     /// Gives the replicas their configuration, with more of `agent` and more of `features`, and restarts them. Features are `auto` otherwise.
-    pub(crate) async fn configure(&self, agent: &str, features: &str) {
+    async fn configure(&self, agent: &str, features: &str) {
         let agent = format!("{{image: {PRODUCT_IMAGE}, extraCaFile: /etc/keyvault-injector/ca.pem, {agent}}}");
         let config = format!("agent: {agent}\ndefaults: {{tenantId: {TENANT}}}\nserver: {{tls: selfManaged}}\nfeatures: {{{features}}}\n");
         let patch = json!({"data": {"config.yaml": config, "ca.pem": self.emulator.ca_pem}}).to_string();
