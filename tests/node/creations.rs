@@ -82,7 +82,7 @@ impl Creations {
         (1..=seen.begun).filter(|number| !seen.ended.contains_key(number)).collect()
     }
 
-    /// Those that wait while enough of the later ones have been answered: whoever was asked about them does not answer.
+    /// Those that wait while enough of the later ones have been answered: the replica that was asked about them does not answer.
     pub(crate) fn stuck(&self) -> Vec<Number> {
         let seen = self.seen.lock().unwrap();
         let overtaken = |number: &Number| seen.ended.range(number..).filter(|(_, answer)| answer.is_ok()).count() >= 5;

@@ -41,7 +41,7 @@ async fn an_installation_changes_to_host_ports_and_back_and_no_creation_fails() 
     let node = Node::alone().await;
     let namespace = node.namespace().await;
     let creations = Creations::start(&namespace, annotated()).await;
-    let overlay = |name: &str| format!("{}/manifests/{name}", env!("CARGO_MANIFEST_DIR"));
+    let overlay = |name: &str| format!("{}/manifests/{name}", keyvault_tests::REPOSITORY);
     // There is one node, and so one replica: its ports are taken.
     node.cluster.kubectl(&["apply", "-k", &overlay("overlays/hostnetwork")]).await.ok();
     let on_host = |replica: &Value| replica["spec"]["hostNetwork"] == true;
