@@ -1,4 +1,4 @@
-//! The emulator as a separate process, and what both programs are told about it.
+//! The emulator as a separate process, and the settings that both programs need to reach it.
 #![allow(dead_code)] // each benchmark uses its own part
 
 use std::io::{BufRead, BufReader, Read, Write};

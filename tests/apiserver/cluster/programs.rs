@@ -20,7 +20,7 @@ const CONTROLLERS: &str = "kube-controller-manager";
 const NAMES: [(&str, &str); 4] = [("etcd", "etcd"), ("kube-apiserver", "apiserver"), (CONTROLLERS, "controllers"), ("kubectl", "kubectl")];
 
 impl Programs {
-    /// Builds them where there is no other way. The error is one line for the person who has to install something.
+    /// Builds them if nothing else provides them. The error is one line that says what to install.
     pub(super) fn find() -> Result<Programs, String> {
         let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from) else { return Ok(Programs::Built(build()?)) };
         let missing: Vec<&str> = NAMES.map(|(name, _)| name).into_iter().filter(|name| !folder.join(name).is_file()).collect();

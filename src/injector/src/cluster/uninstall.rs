@@ -135,7 +135,7 @@ impl Installed {
     }
 
     /// Removes the registration, waits until no API server calls any more, then removes the rest, and waits for the end of the namespace: nothing can be
-    /// created in one that ends. What is not there is no error.
+    /// created in one that ends. An object that does not exist is skipped.
     ///
     /// # Errors
     /// The first object that stays against our will, with the reason.

@@ -28,7 +28,7 @@ pub trait Defaults: Send + Sync {
     /// What is known without asking anybody; `None` where either object is unknown.
     fn cached(&self, namespace: &str, account: &str) -> Option<PodDefaults>;
 
-    /// Asks the best source, once and within a bound. An object that does not exist has no defaults, and that is no error.
+    /// Asks the best source, once and within a bound. An object that does not exist has no defaults: the result is empty, not an error.
     fn fresh<'a>(&'a self, namespace: &'a str, account: &'a str) -> BoxFuture<'a, Result<PodDefaults, LookupError>>;
 }
 
